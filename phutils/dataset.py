@@ -1,54 +1,280 @@
+"""The one door to structures: the embedded data, the paper's archive, and any file of a reader.
+
+>>> structures = load("embedded")  # or "zenodo", or a path
+>>> structures[0].get_chemical_formula(), structures.energy_per_atom.shape == (len(structures),)
+('C216', True)
+
+Positions stay on disk, memory-mapped; only the few numbers per frame that everybody asks for are
+in memory. Slices, masks and index arrays give views of the same type.
+"""
+
 import hashlib
-import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from operator import index as as_index
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms, units
-from ase.data import atomic_masses
 
+from phutils.splits import published_split, random_split, split_by
+from phutils.store import (
+    FORMAT,
+    cache_folder,
+    cached_store,
+    cell_length,
+    frame_dtype,
+    list_files,
+    map_records,
+    pack_frame,
+    read_records,
+    unpack_atoms,
+    write_checksums,
+)
 
-def frame_dtype(n_atoms):
-    return np.dtype(
-        [
-            ("energy", "<f8"),
-            ("density", "<f8"),
-            ("cell", "<f8", (3,)),
-            ("time", "<f4"),
-            ("temperature", "<f4"),
-            ("run", "<i2"),
-            ("stage", "<U11"),
-            ("scaled_positions", "<u2", (n_atoms, 3)),
-        ]
-    )
+__all__ = [
+    "Structures",
+    "cell_length",
+    "frame_dtype",
+    "load",
+    "pack_frame",
+    "published_split",
+    "random_split",
+    "split_by",
+    "unpack_atoms",
+    "write_checksums",
+]
 
+PARTS = {
+    "amorphous": "216atom_amorphous",
+    "crystal": "216atom_crystal",
+    "large": "512atom_amorphous",
+}
 
-def cell_length(n_atoms, density, number=6):
-    mass = n_atoms * atomic_masses[number] * units._amu * 1e3  # g
-    return (mass / density) ** (1 / 3) * 1e8
-
-
-def pack_frame(atoms, density, run, stage, time, temperature, energy=np.nan):
-    frame = np.zeros((), frame_dtype(len(atoms)))
-    cell = atoms.cell.lengths()
-    scaled = np.rint(atoms.positions / cell * 2**16).astype(np.int64) % 2**16
-    fields = dict(energy=energy, density=density, cell=cell, time=time, temperature=temperature)
-    for name, value in (fields | dict(run=run, stage=stage, scaled_positions=scaled)).items():
-        frame[name] = value
-    return frame
-
-
-def unpack_atoms(frame):
-    positions = frame["scaled_positions"] * (frame["cell"] / 2**16)
-    return Atoms(f"C{len(positions)}", positions=positions, cell=frame["cell"], pbc=True)
-
-
-def write_checksums(root):
-    root = Path(root)
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root).as_posix()}\n"
-        for path in sorted(root.glob("*/*.npy"))
-        if path.parent.name != ".partial"
+_TABLE = np.dtype(
+    [
+        ("file", "<i4"),
+        ("row", "<i4"),
+        ("n_atoms", "<i4"),
+        ("energy", "<f8"),
+        ("density", "<f8"),
+        ("cell", "<f8", (3,)),
+        ("time", "<f4"),
+        ("temperature", "<f4"),
+        ("run", "<i4"),
+        ("stage", "<U32"),
+        ("split", "u1"),
+        ("trajectory", "<i4"),
+        ("frame", "<i4"),
     ]
-    partial = root / f"SHA256SUMS.{os.getpid()}.tmp"
-    partial.write_text("".join(lines))
-    partial.replace(root / "SHA256SUMS")
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Structures:
+    """Immutable sequence of periodic structures with their labels.
+
+    ``structures[i]`` is an `ase.Atoms` whose ``info`` has energy, density, stage and run;
+    ``structures[slice | mask | index array]`` is a view that copies no positions. ``print`` gives
+    a summary. Attributes, one value per frame, read-only:
+
+    ============================ ==============================================================
+    ``energy_per_atom``          eV
+    ``density``                  g/cm3
+    ``cell``                     edges of the box [n, 3], Å
+    ``stage``, ``run``           leg of the protocol and independent run it comes from
+    ``trajectory``               a number for everything that is correlated, for grouping
+    ``n_atoms``
+    ``time``, ``temperature``    ps and K (instantaneous), NaN where unknown
+    ============================ ==============================================================
+
+    ``source`` says where they come from, ``labels`` what the energies are: ``"NEP89"``,
+    ``"VASP-LDA"`` or ``"user"``.
+    """
+
+    source: str
+    labels: str
+    _files: tuple
+    _table: np.ndarray
+
+    def __post_init__(self):
+        self._table.flags.writeable = False
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __len__(self):
+        return len(self._table)
+
+    def __getitem__(self, key):
+        if np.ndim(key) == 0 and not isinstance(key, slice):
+            return self._atoms(self._table[as_index(key)])
+        if not isinstance(key, slice):
+            key = np.asarray(key)
+            key = key.astype(np.int64) if key.size == 0 and key.dtype != bool else key
+            if key.ndim != 1:
+                raise IndexError(f"an index array must be one-dimensional, got shape {key.shape}")
+        return replace(self, _table=self._table[key].copy())
+
+    def __iter__(self):
+        return (self._atoms(entry) for entry in self._table)
+
+    def _atoms(self, entry):
+        atoms = unpack_atoms(map_records(self._files[entry["file"]])[entry["row"]])
+        atoms.info = {name: entry[name].item() for name in ("energy", "density", "stage", "run")}
+        return atoms
+
+    energy_per_atom = property(lambda self: self._table["energy"] / self._table["n_atoms"])
+    density = property(lambda self: self._table["density"])
+    cell = property(lambda self: self._table["cell"])
+    stage = property(lambda self: self._table["stage"])
+    run = property(lambda self: self._table["run"])
+    trajectory = property(lambda self: self._table["trajectory"])
+    n_atoms = property(lambda self: self._table["n_atoms"])
+    time = property(lambda self: self._table["time"])
+    temperature = property(lambda self: self._table["temperature"])
+
+    @property
+    def fingerprint(self):
+        """Hexadecimal key of exactly these frames in this order, from the files' checksums."""
+        used, first, file = np.unique(self._table["file"], return_index=True, return_inverse=True)
+        order = np.argsort(first)  # files in order of appearance: the same by every route
+        rows = np.stack([np.argsort(order)[file], self._table["row"]]).astype("<i4")
+        digest = hashlib.sha256(rows.tobytes())
+        for number in used[order]:
+            digest.update(self._files[number].digest.encode())
+        return digest.hexdigest()
+
+    def __repr__(self):
+        if not len(self):
+            return f"Structures: no frames of {self.source}, labels {self.labels}"
+        return _summary(self)
+
+
+def _summary(structures):
+    sizes = ", ".join(map(str, np.unique(structures.n_atoms)))
+    densities = np.unique(structures.density.round(2))
+    energy, counts = structures.energy_per_atom, Counter(structures.stage.tolist())
+    numbers = set()
+    for file in np.unique(structures._table["file"]):
+        records = map_records(structures._files[file])
+        if "numbers" in records.dtype.names:
+            rows = structures._table["row"][structures._table["file"] == file]
+            numbers |= set(np.unique(records["numbers"][rows]).tolist())
+        else:
+            numbers.add(6)
+    from ase.data import chemical_symbols
+
+    lines = {
+        "frames": f"{len(structures)} of {sizes} atoms",
+        "elements": " ".join(chemical_symbols[number] for number in sorted(numbers)),
+        "labels": structures.labels,
+        "energy": f"{energy.min():.3f} to {energy.max():.3f} eV/atom, "
+        f"mean {energy.mean():.3f}, standard deviation {energy.std():.3f}",
+        "density": f"{densities[0]:g} to {densities[-1]:g} g/cm3, {len(densities)} values",
+        "cell edges": f"{structures.cell.min():.3f} to {structures.cell.max():.3f} Å",
+        "stages": ", ".join(f"{stage or 'unnamed'} {n}" for stage, n in counts.items()),
+        "trajectories": f"{len(np.unique(structures.trajectory))}, "
+        f"runs {', '.join(map(str, np.unique(structures.run)))}",
+    }
+    unknown = [n for n in ("time", "temperature") if np.isnan(structures._table[n]).all()]
+    if unknown:
+        lines["unknown"] = ", ".join(unknown)
+    body = "\n".join(f"  {name:<13} {value}" for name, value in lines.items())
+    return f"Structures from {structures.source}\n{body}"
+
+
+# --- the doors -----------------------------------------------------------------------------------
+
+
+def load(source="embedded", part="amorphous", *, energy_key=None, zenodo_url=None):
+    """Load structures with energies.
+
+    Parameters
+    ----------
+    source : str or path-like
+        ``"embedded"``: the repository's own data, made by `phutils.simulate` with the protocol of
+        the paper (Sec. II.A). ``"zenodo"``: the paper's data, doi:10.5281/zenodo.7905585,
+        downloaded at the first call. Otherwise a path: a file ASE reads, or a folder that
+        ``python -m phutils.simulate --out FOLDER`` made.
+    part : str
+        ``"amorphous"`` (216 atoms, liquid and amorphous), ``"crystal"`` (diamond, 216 atoms),
+        ``"large"`` (512 atoms) or ``"all"``. A single file has one part.
+    energy_key : str, optional
+        For a file: the key of the total energy [eV]; see `phutils.readers.ENERGY_KEYS`.
+    zenodo_url : str, optional
+        Another server with Zenodo's record API.
+
+    Returns
+    -------
+    Structures
+        Embedded and Zenodo: by part, density, run and time. A file: in its own order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the path, the embedded data or one of its files is missing.
+    ValueError
+        If a checksum is wrong, or a frame cannot be used (see `phutils.readers.check_frame`).
+    ConnectionError
+        If the archive cannot be downloaded; a further call continues.
+    """
+    if part != "all" and part not in PARTS:
+        raise ValueError(f"part is {part!r}, expected one of {', '.join(PARTS)}, all")
+    if source == "embedded":
+        return _open(Path(__file__).resolve().parents[1] / "data", part, "embedded", "NEP89")
+    if source == "zenodo":
+        from phutils import zenodo
+
+        folder = zenodo.fetch(cache_folder(), zenodo_url or zenodo.ZENODO)
+        return _open(folder, part, "zenodo", "VASP-LDA")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _open(path, part, str(source), "NEP89")
+    if part not in ("amorphous", "all"):
+        raise ValueError(f"{path} is a single file, it has no part {part!r}")
+    return _open(_convert(path, energy_key), "all", str(source), "user")
+
+
+def _convert(path, energy_key):
+    """Stored copy of a file's frames, keyed by its content."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(repr([FORMAT, path.suffix, energy_key]).encode())
+
+    def build():
+        from phutils import readers
+
+        records = readers.read_records(path, energy_key)
+        return {f"frames/{n_atoms}atom.npy": frames for n_atoms, frames in records.items()}
+
+    return cached_store(cache_folder() / "files" / digest.hexdigest()[:32], build)
+
+
+def _open(root, part, source, labels):
+    """View of the frames of one part below ``root``, every file checked."""
+    files = tuple(list_files(root))
+    tables = []
+    for number, file in enumerate(files):
+        if part != "all" and file.folder != PARTS[part]:
+            continue
+        records = read_records(file)
+        table = np.zeros(len(records), _TABLE)
+        for name in set(_TABLE.names) & set(records.dtype.names):
+            table[name] = records[name]
+        if "trajectory" not in records.dtype.names:  # compact: one file, one trajectory
+            table["trajectory"] = number
+        table["file"], table["row"] = number, np.arange(len(records))
+        table["n_atoms"] = records.dtype[-1].shape[0]
+        tables.append(table)
+    if not tables:
+        raise ValueError(f"{root} has no part {part!r}: none of its files is in {PARTS[part]}")
+    table = np.concatenate(tables)
+    keys = [table["frame"]]
+    if labels != "user":
+        folders = list(PARTS.values())
+        rank = [folders.index(file.folder) if file.folder in folders else 3 for file in files]
+        keys += [table["time"], table["run"], table["density"], np.array(rank)[table["file"]]]
+    return Structures(source, labels, files, table[np.lexsort(keys)])

@@ -1,4 +1,4 @@
-"""How the embedded dataset was made: the paper's melt-quench protocol, driven and labelled by NEP89.
+"""How the embedded dataset was made: the paper's melt-quench protocol, labelled by NEP89.
 
 The paper ran VASP (LDA); that needs a licence and some hundred thousand core hours. The embedded
 dataset follows the same protocol (Sec. II.A) with NEP89, a machine-learned potential fitted to
@@ -302,7 +302,7 @@ class _atomic:
         self.path, self.partial = path, path.with_name(f"{path.name}.{os.getpid()}.tmp")
 
     def __enter__(self):
-        self.file = open(self.partial, "wb")
+        self.file = self.partial.open("wb")
         return self.file
 
     def __exit__(self, kind, *_):

@@ -1,0 +1,62 @@
+"""Task graph of the book: one task a notebook, then the pages. `doit list --all` shows it.
+
+`doit profile=quick dataset=embedded` builds what is out of date; `-n 2 -P thread` runs two
+notebooks at a time. What counts as out of date is decided by `phutils.pipeline.notebook_key`.
+"""
+
+import sys
+
+from doit import get_var
+from doit.exceptions import TaskFailed
+
+from phutils import book, pipeline
+from phutils.profiles import BuildError, notebook_path
+
+DOIT_CONFIG = {
+    "default_tasks": ["book"],
+    "dep_file": str(pipeline.ROOT / "_build" / "doit.json"),
+    "backend": "json",
+    "reporter": "zero",
+}
+PROFILE = get_var("profile", "default")
+DATASET = get_var("dataset", "embedded")
+GIT_BEFORE = book.git_status()
+(pipeline.ROOT / "_build").mkdir(exist_ok=True)
+
+
+def reported(function, *args):
+    """Run a build step; a failure is printed once and fails the task."""
+    try:
+        function(*args)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return TaskFailed(str(error))
+    return True
+
+
+def task_notebook():
+    """Execute one notebook of the book."""
+    for name in book.chapters():
+        target = pipeline.executed_path(name)
+        yield {
+            "name": name,
+            "actions": [(reported, [pipeline.run_notebook, name, target, DATASET, PROFILE])],
+            "uptodate": [pipeline.is_current(name, DATASET, PROFILE)],
+            "task_dep": [f"notebook:{n}" for n in pipeline.builds_on(notebook_path(name))],
+            "verbosity": 2,
+        }
+
+
+def task_book():
+    """Render the pages and check that nothing is missing."""
+
+    def pages():
+        book.render(DATASET, PROFILE)
+        book.check_git(GIT_BEFORE)
+
+    return {
+        "actions": [(reported, [pages])],
+        "uptodate": [book.is_rendered(DATASET, PROFILE)],
+        "task_dep": ["notebook"],
+        "verbosity": 2,
+    }

@@ -1,0 +1,265 @@
+"""Run the notebooks: papermill, progress, failures, and the key that tells what is up to date.
+
+An executed notebook carries the key of everything it was made from (its own source, the `phutils`
+modules it imports, parameters, dataset, locked environment, and the keys of the chapters it
+builds on) in its metadata, and replaces the previous one in a single rename. Whether it is current
+can therefore be read off the file itself, and a run killed at any moment loses only the
+notebook it was in, less what that notebook had already stored through `phutils.artifacts`.
+
+Command line: ``python -m phutils.pipeline book`` and ``python -m phutils.pipeline notebook NAME``.
+"""
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from phutils.artifacts import ROOT, atomic_write, imported_modules, package_files
+from phutils.profiles import (
+    BuildError,
+    cell_source,
+    check_parameters,
+    declared_parameters,
+    notebook_path,
+    parse_value,
+    profile_table,
+    read_notebook,
+)
+
+KERNEL = "python3"
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def _code(notebook):
+    cells = (cell_source(c) for c in notebook["cells"] if c["cell_type"] == "code")
+    return "\n".join(re.sub(r"^\s*[%!].*$", "pass", cell, flags=re.M) for cell in cells)
+
+
+def dataset_key(dataset, root=ROOT):
+    """Key of a dataset's content: checksum file, record, or the file's size and time of change.
+
+    Raises
+    ------
+    BuildError
+        If a path does not exist.
+    """
+    if dataset == "zenodo":
+        return dataset
+    path = Path(root, "data", "SHA256SUMS") if dataset == "embedded" else Path(dataset).expanduser()
+    if not path.exists():
+        raise BuildError(
+            f"dataset {dataset!r} not found: give embedded, zenodo or the path of an existing file"
+        )
+    if dataset == "embedded":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return repr([(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+
+
+def builds_on(path):
+    """Chapters whose published results a notebook reads: its metadata ``phutils.after``."""
+    return read_notebook(path)["metadata"].get("phutils", {}).get("after", [])
+
+
+def notebook_key(name, dataset="embedded", profile="default", extra=None, root=ROOT):
+    """Key of everything an executed notebook is made from (see the module's docstring)."""
+    path = notebook_path(name, root)
+    digest = hashlib.sha256(path.read_bytes())
+    for module in package_files(imported_modules(_code(read_notebook(path)))):
+        digest.update(module.read_bytes())
+    lock = Path(root) / "uv.lock"
+    digest.update(lock.read_bytes() if lock.exists() else b"")
+    settings = profile_table(profile, root).get(path.stem, {})
+    digest.update(repr([dataset, dataset_key(dataset, root), profile, settings, extra]).encode())
+    for chapter in builds_on(path):
+        digest.update(notebook_key(chapter, dataset, profile, root=root).encode())
+    return digest.hexdigest()
+
+
+def executed_path(name, root=ROOT):
+    """Where the book takes an executed notebook from."""
+    return Path(root) / "_build" / "src" / "notebooks" / f"{Path(name).stem}.ipynb"
+
+
+def is_current(name, dataset="embedded", profile="default", root=ROOT):
+    """Whether the executed notebook in the build folder was made from just these inputs."""
+    try:
+        found = read_notebook(executed_path(name, root))["metadata"]["phutils"]["key"]
+    except (FileNotFoundError, KeyError, ValueError):
+        return False
+    return found == notebook_key(name, dataset, profile, root=root)
+
+
+# --- execution -----------------------------------------------------------------------------------
+
+
+def run_notebook(name, target, dataset="embedded", profile="default", parameters=None, root=ROOT):
+    """Execute one notebook with papermill and move the result into place when all of it ran.
+
+    Parameters
+    ----------
+    name : str
+        Notebook, for example ``03_ridge``.
+    target : path-like
+        Executed notebook; replaced only on success. A failed one is kept in ``_build/failed``.
+    dataset, profile : str
+        Passed to the notebook where it declares them; the profile's table gives more parameters.
+    parameters : dict, optional
+        Overrides, checked against what the notebook declares.
+    root : path-like
+        Root of the project.
+
+    Raises
+    ------
+    BuildError
+        For an unknown parameter, a cell that raised, ran out of time or did not complete, or a
+        kernel that died; the message names notebook and cell, with the end of the traceback.
+    """
+    import nbformat
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from traitlets.config import Config
+
+    path, target = notebook_path(name, root), Path(target)
+    table = profile_table(profile, root)
+    declared = declared_parameters(path)
+    values = {"dataset": dataset, "profile": profile}
+    values = {k: v for k, v in values.items() if k in declared}
+    values |= table.get(path.stem, {}) | (parameters or {})
+    check_parameters(path, values)
+    key = notebook_key(name, dataset, profile, parameters, root)
+
+    partial = Path(root) / "_build" / "failed" / path.name
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    at, started = [0], time.monotonic()
+    config = Config({"KernelManager": {"transport_encryption": "auto"}})
+    try:
+        papermill.execute_notebook(
+            path,
+            partial,
+            values,
+            kernel_name=KERNEL,
+            progress_bar=False,
+            execution_timeout=table["cell_timeout"],
+            cwd=path.parent,
+            config=config,
+            on_cell_start=_progress(path, at),
+        )
+    except papermill.PapermillExecutionError as error:
+        lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in error.traceback]
+        tail = "\n".join("\n".join(lines).strip().splitlines()[-12:])
+        where = f"{path.stem}, cell {error.cell_index + 1}"
+        raise BuildError(f"{where} raised {error.ename}\n{tail}\n(kept: {partial})") from None
+    except CellTimeoutError:
+        limit = table["cell_timeout"]
+        raise BuildError(f"{path.stem}, cell {at[0]} ran longer than {limit} s") from None
+    except DeadKernelError:
+        raise BuildError(f"{path.stem}, cell {at[0]}: the kernel died") from None
+
+    notebook = nbformat.read(partial, as_version=4)
+    check_executed(notebook, path.stem)
+    notebook.metadata["phutils"] = {**notebook.metadata.get("phutils", {}), "key": key}
+    with atomic_write(target, "w") as file:
+        nbformat.write(notebook, file)
+    partial.unlink()
+    _say(f"{path.stem:<18} {time.monotonic() - started:7.1f} s")
+
+
+def check_executed(notebook, name):
+    """Raise `BuildError` unless every code cell completed and none holds an error."""
+    for index, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type != "code":
+            continue
+        status = cell.metadata.get("papermill", {}).get("status")
+        if status != "completed":
+            raise BuildError(f"{name}, cell {index} did not complete (status: {status})")
+        for output in cell.outputs:
+            if output.output_type == "error":
+                raise BuildError(f"{name}, cell {index} holds an error: {output.ename}")
+
+
+def _say(line):
+    print(line, flush=True)
+
+
+def _progress(path, at, every=30.0):
+    """A callback for nbclient: keeps the cell's number in `at`, says it twice a minute."""
+    total, started = len(read_notebook(path)["cells"]), time.monotonic()
+    last = [started]
+
+    def report(cell, cell_index):
+        at[0], now = cell_index + 1, time.monotonic()
+        if now - last[0] > every:
+            last[0] = now
+            _say(f"  {path.stem}: cell {at[0]} of {total} after {now - started:.0f} s")
+
+    return report
+
+
+# --- command line --------------------------------------------------------------------------------
+
+
+def book_command(options):
+    """Build whatever is out of date through doit, then print where the book is."""
+    from doit.cmd_base import DodoTaskLoader
+    from doit.doit_cmd import DoitMain
+
+    profile_table(options.profile)
+    dataset_key(options.dataset)
+    arguments = ["run", "-f", str(ROOT / "dodo.py"), "-n", str(options.jobs), "-P", "thread"]
+    variables = [f"profile={options.profile}", f"dataset={options.dataset}"]
+    if DoitMain(DodoTaskLoader()).run([*arguments, "book", *variables]):
+        raise BuildError("the book was not built")
+    _say(str(ROOT / "_build" / "html" / "index.html"))
+
+
+def notebook_command(options):
+    """Run one notebook with other parameters, beside the book, and render it as one HTML file."""
+    given = {name: parse_value(value) for name, value in options.parameter}
+    target = ROOT / "_build" / "runs" / f"{Path(options.name).stem}.ipynb"
+    run_notebook(options.name, target, options.dataset, options.profile, given)
+    convert = [sys.executable, "-m", "nbconvert", "--to", "html", str(target)]
+    subprocess.run(convert, check=True, capture_output=True)
+    _say(f"{target}\n{target.with_suffix('.html')}")
+
+
+def main(arguments=None):
+    """Entry point of ``python -m phutils.pipeline``."""
+    parser = argparse.ArgumentParser(
+        "phutils.pipeline", description="Run notebooks, build the book"
+    )
+    commands = parser.add_subparsers(required=True)
+    for name, function in (("book", book_command), ("notebook", notebook_command)):
+        command = commands.add_parser(name, help=function.__doc__)
+        command.set_defaults(function=function)
+        command.add_argument("--profile", default="default", help="quick, default or paper")
+        command.add_argument("--dataset", default="embedded", help="embedded, zenodo or a path")
+        if name == "book":
+            command.add_argument("-n", "--jobs", type=int, default=2, help="notebooks at a time")
+        else:
+            command.add_argument("name", help="for example 03_ridge")
+            command.add_argument(
+                "-p",
+                "--parameter",
+                nargs=2,
+                action="append",
+                default=[],
+                metavar=("KEY", "VALUE"),
+                help="override a parameter of the notebook; may be repeated",
+            )
+    options = parser.parse_args(arguments)
+    try:
+        options.function(options)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

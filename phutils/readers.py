@@ -1,0 +1,342 @@
+"""Frames out of files: a fast reader of extended xyz, ASE for the rest, one strict check for both.
+
+Persistent homology of a periodic structure needs an orthorhombic box, every model needs an energy,
+and one broken frame spoils a histogram silently. So the first frame that cannot be used ends the
+reading with an error that names file, frame (counted from 0) and value.
+"""
+
+import re
+from collections import defaultdict
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ase import units
+from ase.data import atomic_masses, atomic_numbers
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from phutils.store import STAGE_LENGTH, exact_dtype
+
+# Names under which public data sets keep the total energy; the first one that is there is used.
+ENERGY_KEYS = (
+    "energy",
+    "Energy",
+    "dft_energy",
+    "DFT_energy",
+    "REF_energy",
+    "ref_energy",
+    "total_energy",
+    "potential_energy",
+    "TotEnergy",
+    "free_energy",
+)
+STAGE_KEYS = ("stage", "process", "config_type")
+CLOSEST = 0.5  # Å
+DENSITY_TOLERANCE = 0.02  # relative
+GRAM_PER_CM3 = units._amu * 1e3 * 1e24  # of 1 amu/Å3
+
+
+class Frame(NamedTuple):
+    """One frame as a file gives it, unchecked."""
+
+    numbers: np.ndarray  # [n_atoms]
+    positions: np.ndarray  # [n_atoms, 3], Å
+    cell: np.ndarray  # [3, 3], Å
+    pbc: tuple
+    info: dict  # everything else, the energy included
+
+
+def read_records(path, energy_key=None, run=None, trajectories=None):
+    """Read and check all frames of one file.
+
+    Parameters
+    ----------
+    path : path-like
+        Anything ASE reads.
+    energy_key : str, optional
+        Where the total energy [eV] is; by default the first of `ENERGY_KEYS` that frame 0 has.
+        All frames must have it.
+    run : int, optional
+        Run number of all frames; by default what the frames say under ``run``, else 1.
+    trajectories : dict, optional
+        Numbering of trajectories, shared by several files; extended in place. Frames of one file
+        belong to one trajectory when they agree in ``run``, in atoms, and in the ``density`` that
+        the file states (if it does).
+
+    Returns
+    -------
+    dict
+        ``{n_atoms: records}``, records of `phutils.store.exact_dtype` in the order of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the path does not exist.
+    ValueError
+        If the file is empty or unreadable, or a frame is not usable: see `check_frame`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist or is not a file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    trajectories = {} if trajectories is None else trajectories
+    records = defaultdict(list)
+    frames = tqdm(read_frames(path), desc=path.name, unit=" frames", delay=1, leave=False)
+    for index, frame in enumerate(frames):
+        where = f"{path}, frame {index}"
+        energy_key = energy_key or _find_energy_key(frame.info, where)
+        density = check_frame(frame, energy_key, where)
+        own_run = _integer(frame.info.get("run", 1), "run", where) if run is None else run
+        stage = str(next((frame.info[key] for key in STAGE_KEYS if key in frame.info), ""))
+        if len(stage) > STAGE_LENGTH:
+            raise ValueError(f"{where}: stage {stage!r} has more than {STAGE_LENGTH} characters")
+        given = frame.info.get("density")
+        key = (path, own_run, None if given is None else float(given), frame.numbers.tobytes())
+        record = np.zeros((), exact_dtype(len(frame.numbers)))
+        record["energy"] = float(frame.info[energy_key])
+        record["density"] = density if given is None else float(given)
+        record["cell"] = frame.cell.diagonal()
+        record["time"] = np.nan
+        record["temperature"] = number(frame.info.get("temperature", "nan"), "temperature", where)
+        record["run"], record["stage"], record["frame"] = own_run, stage, index
+        record["trajectory"] = trajectories.setdefault(key, len(trajectories))
+        record["numbers"], record["positions"] = frame.numbers, frame.positions
+        records[len(frame.numbers)].append(record)
+    if not records:
+        raise ValueError(f"{path} holds no frame")
+    return {n_atoms: np.stack(own) for n_atoms, own in records.items()}
+
+
+def check_frame(frame, energy_key, where):
+    """Refuse a frame that later steps could only get wrong.
+
+    Parameters
+    ----------
+    frame : Frame
+    energy_key : str
+    where : str
+        File and frame, for the message.
+
+    Returns
+    -------
+    float
+        Density in g/cm3, from masses and cell.
+
+    Raises
+    ------
+    ValueError
+        For a missing or non-finite energy, a position that is not finite, a missing or partial
+        periodicity, a cell without volume or not orthorhombic, two atoms closer than 0.5 Å, an
+        unknown element, or a ``density`` more than 2 % off the one of masses and cell.
+    """
+    if energy_key not in frame.info:
+        there = ", ".join(sorted(frame.info)) or "none"
+        raise ValueError(f"{where}: no energy under {energy_key!r} (keys there: {there})")
+    energy = number(frame.info[energy_key], energy_key, where)
+    if not np.isfinite(energy):
+        raise ValueError(f"{where}: {energy_key} is {energy}")
+    finite = np.isfinite(frame.positions).all(axis=1)
+    if not finite.all():
+        atom = int(np.argmin(finite))
+        raise ValueError(f"{where}: position of atom {atom} is {frame.positions[atom].tolist()}")
+    if not len(frame.numbers) or frame.numbers.min() < 1:
+        raise ValueError(f"{where}: no atoms, or an atom of unknown element")
+    if not all(frame.pbc):
+        flags = " ".join("FT"[bool(flag)] for flag in frame.pbc)
+        raise ValueError(f"{where}: pbc is {flags}, periodicity in all three directions is needed")
+    edges = frame.cell.diagonal()
+    if not abs(np.linalg.det(frame.cell)) > 1e-6:  # also true of nan
+        raise ValueError(f"{where}: the cell has no volume: {frame.cell.tolist()}")
+    if np.abs(frame.cell - np.diag(edges)).max() > 1e-5 * edges.max() or edges.min() <= 0:
+        raise ValueError(
+            f"{where}: the cell {frame.cell.tolist()} is not orthorhombic along x, y, z, which the "
+            "periodic alpha filtration needs"
+        )
+    _check_distances(frame, edges, where)
+    density = atomic_masses[frame.numbers].sum() / edges.prod() * GRAM_PER_CM3
+    if "density" in frame.info:
+        given = number(frame.info["density"], "density", where)
+        if not abs(given - density) <= DENSITY_TOLERANCE * density:
+            raise ValueError(
+                f"{where}: density is given as {given:g} g/cm3, but masses and cell make "
+                f"{density:.4g} g/cm3"
+            )
+    return density
+
+
+def _check_distances(frame, edges, where):
+    if edges.min() < CLOSEST:
+        raise ValueError(f"{where}: cell edge of {edges.min():g} Å, shorter than {CLOSEST} Å")
+    wrapped = frame.positions % edges
+    wrapped[wrapped >= edges] = 0.0  # a tiny negative number wraps to the edge itself
+    tree = cKDTree(wrapped, boxsize=edges, balanced_tree=False, compact_nodes=False)
+    pairs = tree.query_pairs(CLOSEST, output_type="ndarray")
+    if len(pairs):
+        i, j = sorted(pairs[0].tolist())
+        apart = wrapped[i] - wrapped[j]
+        distance = np.linalg.norm(apart - edges * np.rint(apart / edges))
+        raise ValueError(f"{where}: atoms {i} and {j} are {distance:.3f} Å apart")
+
+
+def _find_energy_key(info, where):
+    for key in ENERGY_KEYS:
+        if key in info:
+            return key
+    there = ", ".join(sorted(info)) or "none"
+    raise ValueError(f"{where}: no energy; set energy_key (keys there: {there})")
+
+
+def number(value, name, where):
+    """``value`` as a float, or a ValueError that says what it is instead and where."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}: {name} is {value!r}, expected a number") from None
+
+
+def _integer(value, name, where):
+    if not (found := number(value, name, where)).is_integer():
+        raise ValueError(f"{where}: {name} is {value!r}, expected an integer")
+    return int(found)
+
+
+# --- the two readers -----------------------------------------------------------------------------
+
+
+def read_frames(path):
+    """Yield every `Frame` of a file: extended xyz with lattice directly, the rest through ASE."""
+    yield from read_extxyz(path) if is_extxyz(path) else read_ase(path)
+
+
+_PAIR = re.compile(r"""([^\s="']+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S+))""")
+
+
+def is_extxyz(path):
+    """Whether a file is extended xyz of the plain kind that `read_extxyz` knows."""
+    with Path(path).open("rb") as file:
+        count, comment = file.readline(32), file.readline(10_000)
+    if not count.strip().isdigit() or re.search(rb"[{}\[\]\\]", comment):
+        return False
+    info = _parse_comment(comment)
+    return "Lattice" in info and _columns(info.get("Properties", "")) is not None
+
+
+def read_extxyz(path):
+    """Yield the frames of an extended xyz file, several times faster than ASE.
+
+    Only species and positions are converted; forces and other columns are stepped over.
+
+    Raises
+    ------
+    ValueError
+        Naming file and frame, where the text breaks off or does not fit its header.
+    """
+    with Path(path).open("rb") as file:
+        index = 0
+        while line := file.readline():
+            if not line.strip():
+                continue
+            where = f"{path}, frame {index}"
+            if not line.strip().isdigit():
+                raise ValueError(f"{where}: expected the number of atoms, got {line[:60]!r}")
+            n_atoms = int(line)
+            info = _parse_comment(file.readline())
+            lines = list(islice(file, n_atoms))
+            if len(lines) < n_atoms:
+                raise ValueError(f"{where}: the file ends after {len(lines)} of {n_atoms} atoms")
+            columns = _columns(info.pop("Properties", ""))
+            if columns is None:
+                raise ValueError(f"{where}: no Properties with species and pos")
+            width, species, position = columns
+            words = b"".join(lines).split()
+            if len(words) != n_atoms * width:
+                raise ValueError(
+                    f"{where}: {len(words)} columns in all, expected {width} for each of "
+                    f"{n_atoms} atoms"
+                )
+            numbers = np.array([_number_of(word) for word in words[species::width]], np.int64)
+            try:
+                axes = [words[position + axis :: width] for axis in range(3)]
+                positions = np.array([np.fromiter(map(float, a), float, n_atoms) for a in axes]).T
+                cell = np.array(info.pop("Lattice", "0 " * 9).split(), float).reshape(3, 3)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            pbc = tuple(flag[0] in "Tt1" for flag in info.pop("pbc", "T T T").split())
+            if len(pbc) != 3 or not cell.any():
+                pbc = (False,) * 3
+            yield Frame(numbers, positions, cell, pbc, info)
+            index += 1
+
+
+@lru_cache
+def _number_of(word):
+    return atomic_numbers.get(word.decode("ascii", "replace"), 0)
+
+
+@lru_cache
+def _columns(properties):
+    """(number of columns, column of species, first column of pos), or None if one is missing."""
+    start, found = 0, {}
+    fields = properties.split(":")
+    for name, kind, count in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
+        if not count.isdigit():
+            return None
+        found[name, kind, int(count)] = start
+        start += int(count)
+    places = found.get(("species", "S", 1)), found.get(("pos", "R", 3))
+    return None if None in places else (start, *places)
+
+
+def _parse_comment(line):
+    text = line.decode("utf-8", "replace")
+    return {key: a or b or c for key, a, b, c in _PAIR.findall(text)}
+
+
+def read_ase(path):
+    """Yield the frames of any file ASE reads; what its calculator holds goes into ``info``.
+
+    Of a database (``.db``, ``.json``) the key-value pairs and the data of a row go there, too.
+
+    Raises
+    ------
+    ValueError
+        Naming the file and the first frame that ASE could not read, with its own message.
+    """
+    index, frames = 0, _ase_images(Path(path))
+    while True:
+        try:
+            atoms = next(frames, None)
+        except Exception as error:  # its many formats raise anything
+            message = str(error) or type(error).__name__
+            raise ValueError(f"{path}, frame {index}: ASE cannot read it: {message}") from error
+        if atoms is None:
+            return
+        results = getattr(atoms.calc, "results", {})
+        info = {key: np.asarray(value).item() for key, value in results.items() if _single(value)}
+        yield Frame(
+            atoms.numbers, atoms.positions, atoms.cell.array, tuple(atoms.pbc), atoms.info | info
+        )
+        index += 1
+
+
+def _ase_images(path):
+    from ase.db import connect
+    from ase.io import iread
+    from ase.io.formats import filetype
+
+    if filetype(str(path)) not in ("db", "json"):
+        yield from iread(path, index=slice(None), do_not_split_by_at_sign=True)
+        return
+    for row in connect(path).select():
+        atoms = row.toatoms()
+        data = {key: np.asarray(v).item() for key, v in row.data.items() if _single(v)}
+        atoms.info |= data | row.key_value_pairs
+        yield atoms
+
+
+def _single(value):
+    return np.size(value) == 1 and np.asarray(value).dtype != object

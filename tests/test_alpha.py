@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phutils import alpha
+
+
+def random_box(seed, n=120, cell=(9.0, 9.5, 10.2), apart=0.9):
+    """Random atoms that keep apart as atoms do, so that no void spans the box."""
+    rng, cell = np.random.default_rng(seed), np.array(cell)
+    positions = np.empty((0, 3))
+    while len(positions) < n:
+        new = rng.random(3) * cell
+        away = positions - new
+        away -= cell * np.round(away / cell)
+        if (np.linalg.norm(away, axis=1) > apart).all():
+            positions = np.vstack([positions, new])
+    return positions, cell
+
+
+def diagrams(positions, cell):
+    found = alpha.reduce_filtration(*alpha.alpha_filtration(positions, cell))
+    # values that are equal in exact arithmetic may differ in the last bit
+    return {k: pairs[pairs[:, 1] - pairs[:, 0] > 1e-9] for k, pairs in found.items()}
+
+
+def assert_same(one, two, atol=1e-9):
+    for degree in (0, 1, 2):
+        assert one[degree].shape == two[degree].shape
+        np.testing.assert_allclose(
+            np.sort(one[degree], axis=0), np.sort(two[degree], axis=0), atol=atol
+        )
+
+
+@pytest.mark.parametrize("n, cell", [(120, (9.0, 9.5, 10.2)), (216, (12.0, 12.0, 12.0))])
+def test_triangulation_fills_the_torus(n, cell):
+    positions, cell = random_box(0, n, cell)
+    vertices, corners = alpha.periodic_delaunay(positions, cell)
+    values, (edges, triangles, tetrahedra) = alpha.alpha_filtration(positions, cell)
+    assert np.abs(alpha._triple(corners)).sum() / 6 == pytest.approx(cell.prod())
+    # Euler characteristic of the 3-torus; each triangle has two sides
+    assert len(values[0]) - len(values[1]) + len(values[2]) - len(values[3]) == 0
+    assert len(values[2]) == 2 * len(values[3])
+    np.testing.assert_array_equal(np.bincount(tetrahedra.ravel()), 2)
+    assert triangles.max() < len(edges)
+
+
+def test_no_simplex_enters_before_its_faces():
+    values, boundaries = alpha.alpha_filtration(*random_box(1))
+    for k, boundary in enumerate(boundaries):
+        assert (values[k][boundary].max(axis=1) <= values[k + 1]).all()
+
+
+def test_every_empty_circumsphere_is_empty():
+    positions, cell = random_box(2)
+    _, corners = alpha.periodic_delaunay(positions, cell)
+    centre = corners[:, 0] + alpha._circumcentre(corners)
+    radius = np.linalg.norm(alpha._circumcentre(corners), axis=1)
+    apart = centre[:, None] - positions[None]
+    apart -= cell * np.round(apart / cell)
+    nearest = np.linalg.norm(apart, axis=2).min(axis=1)
+    np.testing.assert_allclose(nearest, radius, rtol=1e-9)
+
+
+def test_circumcentres_are_equidistant():
+    corners = np.random.default_rng(3).random((20, 4, 3))
+    for k in (2, 3, 4):
+        simplex = corners[:, :k]
+        centre = simplex[:, 0] + alpha._circumcentre(simplex)
+        distance = np.linalg.norm(simplex - centre[:, None], axis=2)
+        np.testing.assert_allclose(distance, distance[:, :1].repeat(k, axis=1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), shift=st.tuples(*[st.floats(-30, 30)] * 3))
+def test_translation_and_wrapping_change_nothing(seed, shift):
+    positions, cell = random_box(seed)
+    assert_same(diagrams(positions, cell), diagrams(positions + np.array(shift), cell))
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    axes=st.permutations([0, 1, 2]),
+    signs=st.tuples(*[st.sampled_from([-1, 1])] * 3),
+)
+def test_cubic_symmetry_and_order_change_nothing(seed, axes, signs):
+    positions, cell = random_box(seed)
+    shuffled = np.random.default_rng(seed).permutation(positions)
+    turned = shuffled[:, axes] * np.array(signs)
+    assert_same(diagrams(positions, cell), diagrams(turned, cell[list(axes)]))
+
+
+def test_scaling_scales_squared_radii():
+    positions, cell = random_box(4)
+    one, two = diagrams(positions, cell), diagrams(2 * positions, 2 * cell)
+    assert_same({k: 4 * v for k, v in one.items()}, two)
+
+
+def test_long_box():
+    assert len(diagrams(*random_box(5, 500, (10.0, 10.0, 36.0)))[1]) > 100
+
+
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_too_few_atoms_are_refused(n):
+    with pytest.raises(alpha.DegenerateError):
+        alpha.alpha_filtration(*random_box(0, n))
+
+
+def test_two_images_of_one_neighbour_are_noticed():
+    """A box so small that an atom touches another in two directions has no one-sheet complex."""
+    noticed = 0
+    for seed in range(12):
+        positions = np.random.default_rng(seed).random((40, 3)) * 6.5
+        cell = np.array([6.5, 6.5, 6.5])
+        try:
+            here = diagrams(positions, cell)
+        except alpha.DegenerateError:
+            noticed += 1
+            continue
+        try:
+            assert_same(here, diagrams(positions + 1.0, cell))
+        except alpha.DegenerateError:
+            noticed += 1
+    assert noticed > 0
+
+
+def test_perfect_lattice_is_refused_or_right():
+    grid = np.stack(np.indices((5, 5, 5)), -1).reshape(-1, 3) * 2.0
+    with pytest.raises(alpha.DegenerateError):
+        alpha.alpha_filtration(grid, np.array([10.0, 10.0, 10.0]))
+
+
+def test_dead_components_are_one_less_than_the_atoms():
+    positions, cell = random_box(6)
+    found = diagrams(positions, cell)
+    assert len(found[0]) == len(positions) - 1
+    assert (found[0][:, 0] == 0).all()
+    assert all((v[:, 1] > v[:, 0]).all() for v in found.values())

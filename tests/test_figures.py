@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from ase.build import bulk
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib import pyplot as plt
+
+from phutils import figures
+
+
+@pytest.fixture
+def diamond():
+    return bulk("C", "diamond", a=3.57, cubic=True).repeat(2)
+
+
+def test_structure_shows_every_atom_and_half_bonds_inside(diamond):
+    figure = figures.structure(diamond)
+    sticks, box, atoms = figure.data
+    assert len(atoms.x) == len(diamond) and len(box.x) == 12 * 3
+    ends = np.stack([sticks.x, sticks.y, sticks.z], axis=1).astype(float).reshape(-1, 3, 3)
+    lengths = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+    assert len(lengths) == 4 * len(diamond)  # four bonds an atom, drawn from both ends
+    np.testing.assert_allclose(lengths, 3.57 * np.sqrt(3) / 8, atol=2e-3)
+    assert set(atoms.marker.color) == {figures.ORANGE} and "4 bonds" in atoms.text[0]
+
+
+def test_show_carries_alt_text_for_the_page_and_json_for_jupyterlab(diamond, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle))
+    figures.show(figures.structure(diamond), 'Diamond, "cubic"')
+    (bundle,) = shown
+    assert 'aria-label="Diamond, &quot;cubic&quot;"' in bundle["text/html"]
+    assert "plotly-graph-div" in bundle["text/html"] and "<html" not in bundle["text/html"]
+    assert bundle["application/vnd.plotly.v1+json"]["data"]
+    assert bundle["text/plain"] == 'Diamond, "cubic"'
+    with pytest.raises(ValueError, match="needs alt text"):
+        figures.show(figures.structure(diamond), " ")
+    assert InteractiveShell  # the bundle is shown by IPython's own display
+
+
+def test_slider_has_a_step_a_figure(diamond):
+    one, two = figures.structure(diamond), figures.structure(diamond, marker=9)
+    figure = figures.with_slider([one, two], ["a", "b"], "radius ")
+    assert [frame.name for frame in figure.frames] == ["a", "b"]
+    assert [step.args[0] for step in figure.layout.sliders[0].steps] == [("a",), ("b",)]
+    assert figure.frames[1].data[2].marker.size == 9
+    with pytest.raises(ValueError):
+        figures.with_slider([one, two], ["a"])
+
+
+def test_parity_has_one_diagonal_over_all_points():
+    fig, ax = plt.subplots()
+    figures.parity(ax, np.array([0.0, 1.0]), np.array([0.1, 0.9]), "train")
+    figures.parity(ax, np.array([-1.0, 2.0]), np.array([0.0, 2.5]), "test")
+    assert len(ax.lines) == 1
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [-1, 2.5])
+    assert "eV" in ax.get_xlabel() and "eV" in ax.get_ylabel()
+    plt.close(fig)
+
+
+def test_mesh_leaves_empty_bins_white_and_centres_signed_colours():
+    fig, ax = plt.subplots()
+    values = np.array([[0.0, -2.0], [1.0, np.nan]])
+    bar = figures.on_mesh(ax, values, np.array([0.0, 1, 2]), signed=True, label="x / eV")
+    shown = ax.collections[0].get_array().reshape(2, 2)
+    np.testing.assert_array_equal(shown.mask, [[True, False], [False, True]])
+    assert shown[1, 0] == -2  # axis 0 of the values is birth, the horizontal axis
+    assert (bar.norm.vmin, bar.norm.vcenter, bar.norm.vmax) == (-2, 0, 2)
+    plt.close(fig)
+
+
+def test_stage_names():
+    assert figures.stage_label("quench2") == "cooling, 5000 to 300 K"
+    assert figures.stage_label("annealing") == "annealing"
+    assert figures.stage_colour("annealing") == figures.BLACK
+    colours = [colour for _, colour in figures.STAGES.values()]
+    assert len(set(colours)) == len(colours)

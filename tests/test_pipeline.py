@@ -1,0 +1,176 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from conftest import make_notebook
+
+from phutils import pipeline
+from phutils.profiles import BuildError
+
+
+def run(project, name, **options):
+    target = pipeline.executed_path(name, project)
+    pipeline.run_notebook(name, target, root=project, **options)
+    return nbformat.read(target, as_version=4)
+
+
+def texts(notebook):
+    return [o.text.strip() for c in notebook.cells for o in c.get("outputs", []) if "text" in o]
+
+
+def test_good_notebook_is_executed_with_profile_and_overrides(project, capsys):
+    assert texts(run(project, "01_good")) == ["default 1 0.5"]
+    assert texts(run(project, "01_good", profile="quick")) == ["quick 2 0.5"]
+    assert texts(run(project, "01_good", profile="quick", parameters={"n": 7})) == ["quick 7 0.5"]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all(line.startswith("01_good ") for line in lines)
+    assert not list((project / "_build" / "failed").iterdir())
+
+
+def test_up_to_date_until_an_input_changes(project):
+    assert not pipeline.is_current("01_good", root=project)
+    run(project, "01_good")
+    assert pipeline.is_current("01_good", root=project)
+    assert not pipeline.is_current("01_good", profile="quick", root=project)
+    source = project / "notebooks" / "01_good.ipynb"
+    text = source.read_text()
+    source.write_text(text.replace("print(profile", "print(1, profile"))
+    assert not pipeline.is_current("01_good", root=project)
+    source.write_text(text)
+    assert pipeline.is_current("01_good", root=project)
+    (project / "data" / "SHA256SUMS").write_text("other data")
+    assert not pipeline.is_current("01_good", root=project)
+
+
+def test_a_run_with_other_parameters_is_not_taken_for_the_books(project):
+    run(project, "01_good", parameters={"n": 5})
+    assert not pipeline.is_current("01_good", root=project)
+
+
+def test_key_follows_the_modules_a_notebook_imports(project, monkeypatch):
+    path = project / "notebooks" / "02_uses.ipynb"
+    make_notebook(path, "n: int = 1", "from phutils import scores\nscores.PAPER_RMSE")
+    other = project / "scores.py"
+    other.write_text("changed = 1\n")
+    before = (
+        pipeline.notebook_key("02_uses", root=project),
+        pipeline.notebook_key("01_good", root=project),
+    )
+    found = pipeline.package_files
+
+    def with_change(modules):
+        return [other if p.name == "scores.py" else p for p in found(modules)]
+
+    monkeypatch.setattr(pipeline, "package_files", with_change)
+    assert pipeline.notebook_key("02_uses", root=project) != before[0]
+    assert pipeline.notebook_key("01_good", root=project) == before[1]
+
+
+def test_key_follows_the_chapters_a_notebook_builds_on(project):
+    make_notebook(project / "notebooks" / "02_later.ipynb", "n: int = 1", after=["01_good"])
+    before = pipeline.notebook_key("02_later", root=project)
+    source = project / "notebooks" / "01_good.ipynb"
+    source.write_text(source.read_text().replace("0.5", "0.6"))
+    assert pipeline.notebook_key("02_later", root=project) != before
+
+
+@pytest.mark.parametrize(
+    "cell, message",
+    [
+        (
+            "a = 1\nraise ValueError('no such ring')",
+            r"02_bad, cell 3 raised ValueError\n(.|\n)*no such ring",
+        ),
+        ("import os\nos._exit(3)", "02_bad, cell 3: the kernel died"),
+        ("import time\ntime.sleep(60)", "02_bad, cell 3 ran longer than 2 s"),
+    ],
+    ids=["raises", "dies", "hangs"],
+)
+def test_failure_names_notebook_and_cell_and_keeps_the_old_result(project, cell, message):
+    path = project / "notebooks" / "02_bad.ipynb"
+    make_notebook(path, "n: int = 1", "print('good')")
+    run(project, "02_bad")
+    make_notebook(path, "n: int = 1", cell, "print('never')")
+    profiles = (project / "profiles.toml").read_text()
+    (project / "profiles.toml").write_text(
+        profiles.replace("cell_timeout = 20", "cell_timeout = 2")
+    )
+    with pytest.raises(BuildError, match=message):
+        run(project, "02_bad")
+    old = nbformat.read(pipeline.executed_path("02_bad", project), as_version=4)
+    assert texts(old) == ["good"]
+    assert not pipeline.is_current("02_bad", root=project)
+    assert (project / "_build" / "failed" / "02_bad.ipynb").exists()
+
+
+def test_an_error_that_a_cell_expects_fails_all_the_same(project):
+    path = project / "notebooks" / "02_bad.ipynb"
+    make_notebook(path, "n: int = 1", "1 / 0", "print('after')")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].metadata.tags = ["raises-exception"]
+    nbformat.write(notebook, path)
+    with pytest.raises(BuildError, match="02_bad, cell 3 raised ZeroDivisionError"):
+        run(project, "02_bad")
+
+
+def test_a_cell_that_did_not_complete_is_found(project):
+    notebook = run(project, "01_good")
+    pipeline.check_executed(notebook, "01_good")
+    notebook.cells[-1].metadata.papermill.status = "pending"
+    with pytest.raises(BuildError, match=r"did not complete \(status: pending\)"):
+        pipeline.check_executed(notebook, "01_good")
+
+
+def test_killed_run_leaves_the_old_result_and_the_next_one_completes(project):
+    path = project / "notebooks" / "02_slow.ipynb"
+    marker = project / "started"
+    make_notebook(
+        path,
+        "n: int = 1",
+        f"import pathlib, time\nfresh = not pathlib.Path({str(marker)!r}).exists()\n"
+        f"pathlib.Path({str(marker)!r}).touch()\ntime.sleep(15 if fresh else 0)",
+        "print('done')",
+    )
+    target = pipeline.executed_path("02_slow", project)
+    call = f"pipeline.run_notebook('02_slow', {str(target)!r}, root={str(project)!r})"
+    script = f"from phutils import pipeline; {call}"
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not marker.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not target.exists() and not pipeline.is_current("02_slow", root=project)
+    assert texts(run(project, "02_slow")) == ["done"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["book", "--dataset", "no/such/file.xyz"], "dataset 'no/such/file.xyz' not found"),
+        (["book", "--profile", "fast"], "unknown profile 'fast'"),
+        (["notebook", "99_none"], "unknown notebook '99_none'"),
+        (["notebook", "03_ridge", "-p", "alhpa", "20"], "03_ridge has no parameter 'alhpa'"),
+        (["notebook", "03_ridge", "-p", "alpha", "high"], "parameter alpha = 'high' should be of"),
+    ],
+)
+def test_command_line_errors_are_one_message(arguments, message, capsys):
+    assert pipeline.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and "Traceback" not in error
+
+
+def test_dataset_key_follows_a_users_file(tmp_path):
+    path = tmp_path / "x.xyz"
+    path.write_text("1")
+    before = pipeline.dataset_key(str(path))
+    assert pipeline.dataset_key(str(path)) == before
+    path.write_text("22")
+    assert pipeline.dataset_key(str(path)) != before
+    one = pipeline.dataset_key(str(tmp_path))
+    (tmp_path / "y.xyz").write_text("3")
+    assert pipeline.dataset_key(str(tmp_path)) != one

@@ -1,0 +1,120 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from phutils.splits import published_split, random_split, split_by
+
+
+@pytest.fixture
+def frames():
+    """Three densities, two runs, two stages, five frames each: six trajectories."""
+    density, run, stage, _ = (
+        part.ravel() for part in np.meshgrid([1.5, 2.4, 3.5], [1, 2], ["a", "b"], range(5))
+    )
+    trajectory = np.unique(np.stack([density, run]), axis=1, return_inverse=True)[1]
+    return columns(density=density, run=run, stage=stage, trajectory=trajectory)
+
+
+class Columns(SimpleNamespace):
+    def __len__(self):
+        return len(self.trajectory)
+
+
+def columns(**arrays):
+    n = len(arrays["trajectory"])
+    split = arrays.pop("split", np.zeros(n, int))
+    return Columns(**arrays, source="test", _table={"split": split})
+
+
+def assert_partition(train, test, n):
+    assert np.all(np.diff(train) > 0)
+    assert np.all(np.diff(test) > 0)
+    assert sorted([*train, *test]) == list(range(n))
+
+
+def test_random_split_is_a_partition_fixed_by_its_seed(frames):
+    train, test = random_split(frames, 0.2, seed=3)
+    assert len(test) == 12
+    assert_partition(train, test, 60)
+    for same, other in zip(random_split(frames, 0.2, seed=3), (train, test), strict=True):
+        np.testing.assert_array_equal(same, other)
+    assert not np.array_equal(random_split(frames, 0.2, seed=4)[1], test)
+    assert random_split(frames)[1].tolist() == random_split(frames, 0.2, 0)[1].tolist()
+
+
+def test_random_split_does_not_touch_the_global_generator(frames):
+    np.random.seed(0)  # noqa: NPY002
+    expected = np.random.RandomState(0).random_sample(3)
+    random_split(frames)
+    np.testing.assert_array_equal(np.random.random_sample(3), expected)  # noqa: NPY002
+
+
+@pytest.mark.parametrize(("by", "n_test"), [("trajectory", 20), ("density", 20), ("run", 30)])
+def test_random_split_of_whole_groups(frames, by, n_test):
+    train, test = random_split(frames, 0.34 if by != "run" else 0.5, seed=1, by=by)
+    assert len(test) == n_test
+    assert_partition(train, test, 60)
+    values = getattr(frames, by)
+    assert not set(values[train]) & set(values[test])
+    assert not set(frames.trajectory[train]) & set(frames.trajectory[test])
+
+
+@pytest.mark.parametrize(
+    ("by", "labels"),
+    [
+        ("run", [1, 2]),
+        ("density", [1.5, 2.4, 3.5]),
+        ("stage", ["a", "b"]),
+        ("trajectory", [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_leave_one_group_out(frames, by, labels):
+    folds = list(split_by(frames, by))
+    assert [label for label, _, _ in folds] == labels
+    for label, train, test in folds:
+        assert_partition(train, test, 60)
+        assert set(getattr(frames, by)[test].tolist()) == {label}
+        shared = set(frames.trajectory[train]) & set(frames.trajectory[test])
+        assert bool(shared) == (by == "stage")
+
+
+def test_frames_that_share_a_trajectory_are_left_out_of_training():
+    """A trajectory whose density drifts from 2.0 to 2.1, and another at 2.1."""
+    frames = columns(
+        density=np.array([2.0, 2.0, 2.1, 2.1, 2.1]), trajectory=np.array([0, 0, 0, 1, 1])
+    )
+    label, train, test = next(split_by(frames, "density"))
+    assert (label, train.tolist(), test.tolist()) == (2.0, [3, 4], [0, 1])
+    with pytest.raises(ValueError, match="nothing is left to train on"):
+        list(split_by(frames, "density"))
+
+
+@pytest.mark.parametrize("fraction", [0, 0.001, 0.999, 1, 2, -0.1])
+def test_an_empty_side_is_refused(frames, fraction):
+    with pytest.raises(ValueError, match="a side is empty"):
+        random_split(frames, fraction)
+
+
+def test_one_group_cannot_be_split(frames):
+    frames.run[:] = 1
+    with pytest.raises(ValueError, match="all 60 frames have the same run"):
+        list(split_by(frames, "run"))
+    with pytest.raises(ValueError, match="of 1 groups by run"):
+        random_split(frames, 0.5, by="run")
+
+
+@pytest.mark.parametrize(
+    "call", [lambda f: random_split(f, by="mood"), lambda f: [*split_by(f, "n")]]
+)
+def test_unknown_groups(frames, call):
+    with pytest.raises(ValueError, match="expected run, density, trajectory or stage"):
+        call(frames)
+
+
+def test_published_split():
+    frames = columns(trajectory=np.zeros(5), split=np.array([1, 2, 0, 1, 2]))
+    train, test = published_split(frames)
+    assert (train.tolist(), test.tolist()) == ([0, 3], [1, 4])
+    with pytest.raises(ValueError, match="no published split among these frames of test"):
+        published_split(columns(trajectory=np.zeros(5)))
