@@ -250,16 +250,14 @@ def set_up():
 
 def run_job(arguments, folder=ROOT):
     """Run the environment's Python, hand signals on, and return its exit status."""
+    interrupts = []
+    # Ctrl-C reaches the child from the terminal: note it here and let the child tidy up. (With an
+    # exception in its place, wait() can lose the child's status and report 0.)
+    signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
     child = subprocess.Popen([python_in(VENV), *arguments], cwd=folder)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    interrupted = False
-    while True:
-        try:
-            status = child.wait()
-            break
-        except KeyboardInterrupt:  # the terminal has sent it to the child too: let it tidy up
-            interrupted = True
-    if interrupted and status != 0:
+    status = child.wait()
+    if interrupts and status != 0:
         return 130
     return status if status >= 0 else 128 - status
 

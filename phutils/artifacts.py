@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+from scipy.sparse import issparse
 
 ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the import name is not the distribution's
@@ -158,9 +159,9 @@ def fingerprint(value):
     Parameters
     ----------
     value : object
-        Numbers, strings, paths, None, arrays, functions of this package, scikit-learn estimators,
-        `ase.Atoms`, anything with a ``fingerprint`` attribute (a `Structures` view, for example),
-        and tuples, lists and dicts of these.
+        Numbers, strings, paths, None, arrays, sparse matrices, functions of this package,
+        scikit-learn estimators, `ase.Atoms`, anything with a ``fingerprint`` attribute (a
+        `Structures` view, for example), and tuples, lists and dicts of these.
 
     Returns
     -------
@@ -189,6 +190,9 @@ def _feed(digest, value):
             raise TypeError("an array of Python objects has no fingerprint")
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
+    elif issparse(value):
+        value = value.tocsr()
+        _feed(digest, (value.shape, value.data, value.indices, value.indptr))
     elif isinstance(value, list | tuple):
         for item in value:
             _feed(digest, item)

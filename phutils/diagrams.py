@@ -17,7 +17,7 @@ from phutils.alpha import DegenerateError, alpha_filtration, reduce_filtration
 from phutils.artifacts import cached
 from phutils.homcloud_worker import FrameError, homcloud_diagrams
 
-SHARD = 64  # frames a shard
+SHARD = 51  # frames; a fifth of a melt-quench run, so that shards end where trajectories do
 TOO_CLOSE = 1e-3  # Å
 MIN_LIFETIME = 1e-6  # Å^2
 
@@ -233,7 +233,7 @@ def persistence_diagrams(
     Parameters
     ----------
     structures : iterable of ase.Atoms
-        Read once, a shard of 64 frames at a time.
+        Read once, a shard of 51 frames at a time.
     degrees : sequence of int
         Homology degrees among 0, 1, 2.
     backend : {"fast", "homcloud"}

@@ -223,7 +223,7 @@ def _xyz(points):
     return dict(zip("xyz", np.round(points, 3).T, strict=True))
 
 
-def with_slider(figures, labels, prefix=""):
+def with_slider(figures, labels, prefix="", start=0):
     """One interactive figure with a slider over several, in a page without a server.
 
     Parameters
@@ -234,6 +234,8 @@ def with_slider(figures, labels, prefix=""):
         What the slider says at each position.
     prefix : str
         Text before the label.
+    start : int
+        Which figure is shown at first.
 
     Returns
     -------
@@ -249,9 +251,9 @@ def with_slider(figures, labels, prefix=""):
         }
         for label in labels
     ]
-    combined = go.Figure(figures[0].data, figures[0].layout, frames)
+    slider = {"steps": steps, "active": start, "currentvalue": {"prefix": prefix}}
+    combined = go.Figure(figures[start].data, figures[0].layout, frames)
     combined.update_layout(
-        sliders=[{"steps": steps, "currentvalue": {"prefix": prefix}, "pad": {"t": 20}}],
-        margin_b=70,
+        sliders=[slider | {"pad": {"t": 20}, "x": 0.04, "len": 0.92}], margin_b=80
     )
     return combined

@@ -6,6 +6,7 @@ is fitted on training frames alone.
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.sparse import coo_array, csr_array, issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -29,18 +30,29 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
     probability : bool
         Divide each histogram by its sum, as the paper does, so that it does not depend on the
         size of the system; otherwise counts.
+    sparse : bool
+        Give a sparse matrix: without smoothing about 250 of 16,384 bins of a frame are filled.
 
     References
     ----------
     Minamitani et al., J. Chem. Phys. 159, 084101 (2023), doi:10.1063/5.0159349.
     """
 
-    def __init__(self, bins=128, window=(0.0, 8.0), degree=1, smoothing=0.0, probability=True):
+    def __init__(
+        self,
+        bins=128,
+        window=(0.0, 8.0),
+        degree=1,
+        smoothing=0.0,
+        probability=True,
+        sparse=False,
+    ):
         self.bins = bins
         self.window = window
         self.degree = degree
         self.smoothing = smoothing
         self.probability = probability
+        self.sparse = sparse
 
     def __sklearn_is_fitted__(self):
         return True
@@ -71,8 +83,8 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray [n, bins, bins] of float32
-            Axis 1 is birth, axis 2 is death.
+        ndarray [n, bins, bins] of float32, or scipy.sparse.csr_array [n, bins * bins]
+            The first mesh axis is birth, the second death.
 
         Raises
         ------
@@ -83,27 +95,34 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
         """
         if self.degree not in diagrams.pairs:
             raise KeyError(f"the diagrams hold degrees {diagrams.degrees}, not {self.degree}")
-        offsets, size = diagrams.offsets[self.degree], self.bins**2
-        histograms = np.empty((len(diagrams), self.bins, self.bins), np.float32)
-        for start in range(0, len(diagrams), CHUNK):
-            stop = min(start + CHUNK, len(diagrams))
-            pairs = diagrams.pairs[self.degree][offsets[start] : offsets[stop]]
-            frame = np.repeat(np.arange(stop - start), np.diff(offsets[start : stop + 1]))
-            inside, pixel = self._pixels(pairs)
-            counts = np.bincount(frame[inside] * size + pixel, minlength=(stop - start) * size)
-            histograms[start:stop] = counts.reshape(-1, self.bins, self.bins)
-            if self.smoothing:
-                sigma = (0, self.smoothing, self.smoothing)
-                gaussian_filter(
-                    histograms[start:stop], sigma, output=histograms[start:stop], mode="constant"
-                )
+        inside, pixel = self._pixels(diagrams.pairs[self.degree])
+        frame = np.repeat(np.arange(len(diagrams)), diagrams.counts(self.degree))[inside]
+        shape = len(diagrams), self.bins**2
+        counts = coo_array((np.ones(len(pixel), np.float32), (frame, pixel)), shape).tocsr()
         if self.probability:
-            total = histograms.sum(axis=(1, 2), keepdims=True)
+            total = np.bincount(frame, minlength=shape[0])
             if (total == 0).any():
-                empty = int(np.flatnonzero(total.ravel() == 0)[0])
+                empty = int(np.flatnonzero(total == 0)[0])
                 raise ValueError(f"frame {empty} has no pair of degree {self.degree} in the window")
-            histograms /= total
-        return histograms
+            counts.data /= np.repeat(total, np.diff(counts.indptr)).astype(np.float32)
+        if self.smoothing:
+            counts = self._smooth(counts)
+        if self.sparse:
+            return csr_array(counts)
+        dense = counts if isinstance(counts, np.ndarray) else counts.toarray()
+        return dense.reshape(-1, self.bins, self.bins)
+
+    def _smooth(self, counts):
+        """Gaussian filter on the mesh, a few frames at a time; the sum of each frame stays."""
+        smooth = np.empty(counts.shape, np.float32)
+        sigma = (0, self.smoothing, self.smoothing)
+        for start in range(0, len(smooth), CHUNK):
+            part = counts[start : start + CHUNK].toarray()
+            mesh = part.reshape(-1, self.bins, self.bins)
+            filtered = gaussian_filter(mesh, sigma, mode="constant").reshape(part.shape)
+            lost = part.sum(axis=1) / np.maximum(filtered.sum(axis=1), 1e-30)
+            smooth[start : start + CHUNK] = filtered * lost[:, None]
+        return smooth
 
     def _pixels(self, pairs):
         """Which pairs lie in the window, and the flat pixel of those that do."""
@@ -130,17 +149,21 @@ class Standardise(TransformerMixin, BaseEstimator):
         on the number of pairs. ``scale``: divide by the global standard deviation and do not
         centre, the only reading for which "all the input values were non-negative" (paper,
         Sec. II.E) holds. ``none``: the bare probabilities.
+    drop_empty : bool
+        Leave out the bins that no training frame fills. They are constant, so that a linear model
+        learns nothing from them, and they are seven in eight.
     """
 
-    def __init__(self, reading="global"):
+    def __init__(self, reading="global", drop_empty=False):
         self.reading = reading
+        self.drop_empty = drop_empty
 
     def fit(self, histograms, y=None):
         """Learn mean and standard deviation from the training frames.
 
         Parameters
         ----------
-        histograms : ndarray [n, ...]
+        histograms : ndarray [n, ...] or sparse matrix [n, pixels]
 
         Raises
         ------
@@ -150,45 +173,67 @@ class Standardise(TransformerMixin, BaseEstimator):
         if self.reading not in READINGS:
             raise ValueError(f"unknown reading {self.reading!r}: choose one of {READINGS}")
         flat = self._flat(histograms)
-        if not np.isfinite(flat).all():
-            frame = int(np.flatnonzero(~np.isfinite(flat).all(axis=1))[0])
+        values = flat.data if issparse(flat) else flat
+        if not np.isfinite(values).all():
+            bad = flat.toarray() if issparse(flat) else flat
+            frame = int(np.flatnonzero(~np.isfinite(bad).all(axis=1))[0])
             raise ValueError(f"histogram {frame} holds a value that is not finite")
-        if self.reading == "pixel":
-            self.mean_ = flat.mean(axis=0, dtype=float)
-            self.std_ = flat.std(axis=0, dtype=float)
-            self.std_[np.ptp(flat, axis=0) == 0] = 1.0
-        elif self.reading in ("global", "scale"):
-            self.mean_ = flat.mean(dtype=float) if self.reading == "global" else 0.0
-            self.std_ = flat.std(dtype=float)
-            if self.std_ == 0:
-                raise ValueError("all pixels of all histograms are equal: nothing to standardise")
-        else:
-            self.mean_, self.std_ = 0.0, 1.0
         self.n_features_in_ = flat.shape[1]
+        filled = np.ones(flat.shape[1], bool)
+        if self.drop_empty:
+            filled = np.asarray((flat != 0).sum(axis=0)).ravel() > 0
+        self.support_ = np.flatnonzero(filled)
+        self.mean_, self.std_ = 0.0, 1.0
+        if self.reading == "pixel":
+            block = self._block(flat)
+            self.mean_, self.std_ = block.mean(axis=0, dtype=float), block.std(axis=0, dtype=float)
+            self.std_[np.ptp(block, axis=0) == 0] = 1.0
+        elif self.reading in ("global", "scale"):
+            size = flat.shape[0] * flat.shape[1]
+            mean = values.sum(dtype=float) / size
+            self.mean_ = mean if self.reading == "global" else 0.0
+            self.std_ = np.sqrt(np.square(values, dtype=float).sum() / size - mean**2)
+            if not self.std_ > 1e-12 * abs(mean):
+                raise ValueError("all pixels of all histograms are equal: nothing to standardise")
         return self
 
     def transform(self, histograms):
-        """Standardised histograms, ndarray [n, pixels] of float32.
+        """Standardised histograms, ndarray [n, pixels kept] of float32.
 
         Raises
         ------
         ValueError
             If the histograms have another number of pixels than those of `fit`.
         """
-        check_is_fitted(self, "n_features_in_")
+        check_is_fitted(self, "support_")
         flat = self._flat(histograms)
         if flat.shape[1] != self.n_features_in_:
             raise ValueError(f"{flat.shape[1]} pixels, but {self.n_features_in_} were fitted")
+        mean, std = self.mean_, self.std_
         if self.reading == "sample":
-            mean = flat.mean(axis=1, keepdims=True, dtype=float)
-            std = flat.std(axis=1, keepdims=True, dtype=float)
-        else:
-            mean, std = self.mean_, self.std_
-        standardised = np.subtract(flat, mean, dtype=np.float32, casting="same_kind")
+            mean = np.asarray(flat.sum(axis=1, dtype=float)).reshape(-1, 1) / flat.shape[1]
+            squares = np.asarray((flat * flat).sum(axis=1, dtype=float)).reshape(-1, 1)
+            std = np.sqrt(squares / flat.shape[1] - mean**2)
+        standardised = self._block(flat)
+        standardised -= np.asarray(mean, np.float32)
         standardised /= np.asarray(std, np.float32)
         return standardised
 
+    def on_mesh(self, coefficients):
+        """Coefficients of the kept pixels on the square mesh, [bins, bins]; NaN where dropped."""
+        mesh = np.full(self.n_features_in_, np.nan)
+        mesh[self.support_] = coefficients
+        bins = round(self.n_features_in_**0.5)
+        return mesh.reshape(bins, bins)
+
+    def _block(self, flat):
+        """A dense float32 copy of the kept pixels."""
+        block = flat[:, self.support_] if len(self.support_) < flat.shape[1] else flat
+        return (block.toarray() if issparse(block) else block).astype(np.float32)
+
     @staticmethod
     def _flat(histograms):
+        if issparse(histograms):
+            return histograms.tocsr()
         histograms = np.asarray(histograms)
         return histograms.reshape(len(histograms), -1)

@@ -6,6 +6,7 @@ long as wide, a layer of vacuum) and hangs on others. Here that costs one worker
 """
 
 import os
+import signal
 
 import numpy as np
 from joblib.externals.loky.backend import get_context
@@ -18,11 +19,15 @@ class FrameError(ValueError):
 
 
 def _serve(connection):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import homcloud.interface as hc
 
     while True:
-        positions, cell = connection.recv()
+        try:
+            positions, cell = connection.recv()
+        except (EOFError, ConnectionError):  # the parent is gone
+            return
         try:
             box = tuple((0.0, float(length)) for length in cell)
             found = hc.PDList.from_alpha_filtration(positions, periodicity=box)

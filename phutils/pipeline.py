@@ -11,6 +11,7 @@ Command line: ``python -m phutils.pipeline book`` and ``python -m phutils.pipeli
 
 import argparse
 import hashlib
+import logging
 import re
 import subprocess
 import sys
@@ -125,6 +126,7 @@ def run_notebook(name, target, dataset="embedded", profile="default", parameters
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # failures are reported below
     path, target = notebook_path(name, root), Path(target)
     table = profile_table(profile, root)
     declared = declared_parameters(path)

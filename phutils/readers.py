@@ -149,9 +149,10 @@ def check_frame(frame, energy_key, where):
         flags = " ".join("FT"[bool(flag)] for flag in frame.pbc)
         raise ValueError(f"{where}: pbc is {flags}, periodicity in all three directions is needed")
     edges = frame.cell.diagonal()
-    if not abs(np.linalg.det(frame.cell)) > 1e-6:  # also true of nan
+    skew = np.abs(frame.cell - np.diag(edges)).max() > 1e-5 * edges.max()
+    if not abs(np.linalg.det(frame.cell) if skew else edges.prod()) > 1e-6:  # also true of nan
         raise ValueError(f"{where}: the cell has no volume: {frame.cell.tolist()}")
-    if np.abs(frame.cell - np.diag(edges)).max() > 1e-5 * edges.max() or edges.min() <= 0:
+    if skew or edges.min() <= 0:
         raise ValueError(
             f"{where}: the cell {frame.cell.tolist()} is not orthorhombic along x, y, z, which the "
             "periodic alpha filtration needs"

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from ase import Atoms
+from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge
 
 from phutils import artifacts, scores, structure
@@ -86,6 +87,7 @@ def test_fingerprints_tell_values_apart():
         1, 1.0, True, "1", None, (1,), [1], {"a": 1}, {"a": 2}, np.array([1]), np.array([1.0]),
         np.array([[1]]), np.float64(1), Ridge(), Ridge(alpha=2), scores.rmse, scores.mae,
         Atoms("C", cell=[3] * 3), Atoms("N", cell=[3] * 3), ("a", "bc"), ("ab", "c"),
+        csr_array(np.eye(2)), csr_array(np.ones((2, 2))), np.eye(2),
     ]  # fmt: skip
     prints = [artifacts.fingerprint(v) for v in values]
     assert len(set(prints)) == len(values)

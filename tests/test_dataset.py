@@ -288,8 +288,11 @@ def test_nothing_is_printed(own_file, capfd):
 def test_embedded_frames(part):
     folder, n_atoms, per_file = PARTS[part]
     listed = [line for line in (DATA / "SHA256SUMS").read_text().splitlines() if folder in line]
+    if not listed:  # not simulated yet
+        with pytest.raises(ValueError, match=f"has no part '{part}'"):
+            dataset.load("embedded", part)
+        return
     structures = dataset.load("embedded", part)
-    assert len(listed) > 0
     assert len(structures) == per_file * len(listed)
     assert len(np.unique(structures.trajectory)) == len(listed)
     assert (structures.n_atoms == n_atoms).all()

@@ -35,7 +35,11 @@ esac
 """
 PYTHON = """#!/bin/sh
 echo "in $(basename "$PWD"): $@"
-[ -n "$JOB_SLEEP" ] && { echo started; sleep $JOB_SLEEP; }
+[ -z "$LONG_JOB" ] || exec "$LONG_JOB" -c "
+import os, signal, time
+signal.signal(signal.SIGINT, lambda *_: os._exit(2))  # as pytest leaves
+print('started', flush=True)
+time.sleep(60)"
 exit ${JOB_STATUS:-0}
 """
 PIP = """
@@ -211,11 +215,11 @@ def test_the_job_s_exit_status_is_passed_through(place):
 
 
 def test_ctrl_c_is_quiet_and_gives_130(place):
-    child = place.start("test", JOB_SLEEP="20")
+    child = place.start("test", LONG_JOB=sys.executable)
     while child.stdout.readline() != "started\n":
         pass
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    out, err = child.communicate(timeout=10)
+    _, err = child.communicate(timeout=30)
     assert child.returncode == 130
     assert "Traceback" not in err and "KeyboardInterrupt" not in err
 
@@ -463,7 +467,7 @@ def test_serve_serves_the_book_on_loopback_and_stops_quietly(place):
     with pytest.raises(urllib.error.HTTPError, match="404"):
         open_(address + "../private")
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=10)
+    _, err = child.communicate(timeout=30)
     watchdog.cancel()
     assert (child.returncode, err) == (130, "")
     assert untouched(place)

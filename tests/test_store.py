@@ -87,7 +87,7 @@ def test_checksums_are_those_of_sha256sum(root):
 def test_records_are_read_and_mapped(root):
     file = store.list_files(root)[0]
     records, mapped = store.read_records(file), store.map_records(file)
-    assert isinstance(mapped, np.memmap)
+    assert isinstance(mapped.base, np.memmap)
     assert not mapped.flags.writeable
     assert records.tobytes() == mapped.tobytes()
 
