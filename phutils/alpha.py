@@ -1,14 +1,18 @@
-"""Periodic alpha filtration of one frame, in milliseconds.
+"""Periodic alpha filtration of one frame, in milliseconds, in any cell.
 
 Geometry
 --------
 The alpha filtration orders the simplices of the Delaunay triangulation by the squared radius at
 which growing balls, each cut to its Voronoi cell, cover them. In a periodic box the triangulation
-lives on a torus. We get it from the plain one: pad the home box with every image closer than a
+lives on a torus. We get it from the plain one: pad the home cell with every image closer than a
 few atomic spacings, triangulate that with Qhull, and keep one copy of each periodic tetrahedron,
-the one whose vertex of lowest index lies in the home box. The copies kept fill the torus once, so
-that their volumes must add up to that of the box: if they do not, the padding was too thin and is
-widened.
+the one whose first corner (lowest atom index, then lowest image) lies in the home cell. The copies
+kept fill the torus once, so that their volumes must add up to that of the cell: if they do not,
+the padding was too thin and is widened.
+
+Two corners of a simplex may be images of one atom, and two edges may join the same two atoms
+through different images: a simplex is known by its atoms *and* by the lattice vectors between them.
+Nothing is therefore asked of the size of the cell, and nothing has to be replicated.
 
 A tetrahedron enters at its squared circumradius. A triangle or edge enters at its own squared
 circumradius if no vertex of a simplex around it lies inside its smallest circumsphere (a Gabriel
@@ -25,12 +29,17 @@ from scipy.spatial import Delaunay, QhullError
 
 PADDING = 2.2  # atomic spacings, (volume / atoms)^(1/3): where the first try succeeds most often
 WIDEN = 1.35
-SAME = 1e-6  # Å; copies of a simplex in different images differ by rounding alone
 TIE = 1e-12  # relative; a vertex this close to the sphere counts as on it, not inside
 
 
 class DegenerateError(ValueError):
     """The points have no unique periodic Delaunay triangulation within rounding error."""
+
+
+def cell_matrix(cell):
+    """Lattice vectors as rows, [3, 3], from those or from the edge lengths of a box, [3]."""
+    cell = np.asarray(cell, float)
+    return np.diag(cell) if cell.shape == (3,) else cell
 
 
 def periodic_delaunay(positions, cell):
@@ -39,65 +48,64 @@ def periodic_delaunay(positions, cell):
     Parameters
     ----------
     positions : ndarray [n, 3]
-        Coordinates in Å, inside the box.
-    cell : ndarray [3]
-        Edge lengths of the orthorhombic box in Å.
+        Coordinates in Å, inside the cell.
+    cell : ndarray [3, 3]
+        Lattice vectors as rows, in Å.
 
     Returns
     -------
     vertices : ndarray [m, 4]
-        Atom indices of every tetrahedron, increasing along each row.
+        Atom indices of every tetrahedron, not decreasing along each row.
+    shifts : ndarray [m, 4, 3]
+        Which image each corner is, in lattice vectors; the first corner is at home, (0, 0, 0).
     corners : ndarray [m, 4, 3]
-        Their coordinates in Å, unwrapped.
+        Coordinates of the corners in Å.
 
     Raises
     ------
     DegenerateError
-        If the tetrahedra do not fill the box once, or an atom meets its own image: too few
-        atoms for the box, or positions of too high symmetry.
+        If the tetrahedra do not fill the cell once: positions of too high symmetry.
     """
-    n, volume = len(positions), np.prod(cell)
-    padding = PADDING * (volume / n) ** (1 / 3)
+    volume = abs(np.linalg.det(cell))
+    padding = PADDING * (volume / len(positions)) ** (1 / 3)
+    longest = np.linalg.norm(cell, axis=1).max()
     while True:
-        points, atoms, home = _padded(positions, cell, padding)
+        points, atoms, shifts = _padded(positions, cell, padding)
         try:
             vertices = Delaunay(points).simplices
         except QhullError as error:
             raise DegenerateError(f"Qhull: {str(error).splitlines()[0]}") from None
-        order = np.argsort(atoms[vertices], axis=1)
+        reach = 2 * int(np.abs(shifts).max()) + 1
+        label = ((atoms * reach + shifts[:, 0]) * reach + shifts[:, 1]) * reach + shifts[:, 2]
+        order = np.argsort(label[vertices], axis=1)
         vertices = np.take_along_axis(vertices, order, axis=1)
-        vertices = vertices[home[vertices[:, 0]]]
+        vertices = vertices[(shifts[vertices[:, 0]] == 0).all(axis=1)]
         corners = points[vertices]
         filled = np.abs(_triple(corners)).sum() / 6
         if abs(filled / volume - 1) < 1e-9:
-            break
+            return atoms[vertices], shifts[vertices], corners
         padding *= WIDEN
-        if padding > cell.max():
-            raise DegenerateError(f"the tetrahedra fill {filled / volume:.6f} of the box")
-    vertices = atoms[vertices]
-    keys = _keys(vertices, n)
-    if (vertices[:, 1:] == vertices[:, :-1]).any() or len(np.unique(keys)) < len(keys):
-        raise DegenerateError("an atom meets its own periodic image: too few atoms in the box")
-    return vertices, corners
+        if padding > 2 * longest:
+            raise DegenerateError(f"the tetrahedra fill {filled / volume:.6f} of the cell")
 
 
 def _padded(positions, cell, padding):
-    """The home box and every image within `padding` of it: points, atom indices, home mask."""
-    points, atoms = positions, np.arange(len(positions))
-    home = np.ones(len(positions), bool)
+    """The home cell and every image within `padding` of it: points, atom indices, shifts."""
+    margin = padding * np.linalg.norm(np.linalg.inv(cell), axis=0)  # over the height of the cell
+    scaled, atoms = positions @ np.linalg.inv(cell), np.arange(len(positions))
+    shifts = np.zeros((len(positions), 3), np.int64)
     for axis in range(3):
-        near = [points], [atoms], [home]
-        reach = int(np.ceil(padding / cell[axis]))
+        near = [scaled], [atoms], [shifts]
+        reach = int(np.ceil(margin[axis]))
         for shift in (s for s in range(-reach, reach + 1) if s):
-            x = points[:, axis] + shift * cell[axis]
-            take = (x > -padding) & (x < cell[axis] + padding)
-            image = points[take].copy()
-            image[:, axis] = x[take]
-            new = image, atoms[take], np.zeros(len(image), bool)
-            for part, values in zip(near, new, strict=True):
+            x = scaled[:, axis] + shift
+            take = (x > -margin[axis]) & (x < 1 + margin[axis])
+            image, moved = scaled[take], shifts[take]
+            image[:, axis], moved[:, axis] = x[take], shift
+            for part, values in zip(near, (image, atoms[take], moved), strict=True):
                 part.append(values)
-        points, atoms, home = (np.concatenate(part) for part in near)
-    return points, atoms, home
+        scaled, atoms, shifts = (np.concatenate(part) for part in near)
+    return positions[atoms] + shifts @ cell, atoms, shifts
 
 
 def _triple(corners):
@@ -105,11 +113,22 @@ def _triple(corners):
     return np.einsum("ij,ij->i", a, np.cross(b, c))
 
 
-def _keys(vertices, n):
-    key = vertices[:, 0].astype(np.int64)
+def _order(vertices, shifts, n):
+    """An order that brings equal simplices together, and where each new one begins."""
+    atoms = vertices[:, 0].astype(np.int64)
     for column in vertices.T[1:]:
-        key = key * n + column
-    return key
+        atoms = atoms * n + column
+    apart = (shifts[:, 1:] - shifts[:, :1]).reshape(len(shifts), -1)
+    base = 2 * int(np.abs(apart).max()) + 1
+    images = apart @ base ** np.arange(apart.shape[1])
+    images -= images.min()
+    span = int(images.max()) + 1
+    if n ** vertices.shape[1] * span < 2**62:
+        keys = atoms * span + images
+        order = np.argsort(keys, kind="stable")
+        return order, np.r_[True, np.diff(keys[order]) > 0]
+    order = np.lexsort((images, atoms))
+    return order, np.r_[True, (np.diff(atoms[order]) != 0) | (np.diff(images[order]) != 0)]
 
 
 def _circumcentre(corners):
@@ -130,12 +149,12 @@ def _circumcentre(corners):
         return (aa[:, None] * bc + bb[:, None] * ca + cc[:, None] * ab) * scale[:, None]
 
 
-def _faces(vertices, corners, values, n):
+def _faces(vertices, shifts, corners, values, n):
     """Faces of simplices: their vertices, corners, alpha values, and which faces each one has.
 
     Parameters
     ----------
-    vertices, corners, values : ndarray [m, k], [m, k, 3], [m]
+    vertices, shifts, corners, values : ndarray [m, k], [m, k, 3], [m, k, 3], [m]
         Simplices with k corners and their alpha values.
     n : int
         Number of atoms.
@@ -143,23 +162,20 @@ def _faces(vertices, corners, values, n):
     Returns
     -------
     tuple of ndarray
-        Face vertices [f, k - 1], corners [f, k - 1, 3], alpha values [f], and boundary [m, k].
+        Face vertices [f, k - 1], shifts and corners [f, k - 1, 3], alpha values [f], and
+        boundary [m, k].
     """
     m, k = vertices.shape
     kept = list(itertools.combinations(range(k), k - 1))  # leaves out corner k-1, k-2, ..., 0
     all_vertices = np.concatenate([vertices[:, c] for c in kept])
+    all_shifts = np.concatenate([shifts[:, c] for c in kept])
     all_corners = np.concatenate([corners[:, c] for c in kept])
     opposite = np.concatenate([corners[:, k - 1 - j] for j in range(k)])
-    keys = _keys(all_vertices, n)
-    order = np.argsort(keys, kind="stable")
-    is_first = np.r_[True, np.diff(keys[order]) > 0]
+    order, is_first = _order(all_vertices, all_shifts, n)
     start, face = np.flatnonzero(is_first), np.cumsum(is_first) - 1
     first = order[start]
 
     face_corners = all_corners[first]
-    shape, known = all_corners[order, 1:] - all_corners[order, :1], face_corners[:, 1:]
-    if np.abs(shape - (known - face_corners[:, :1])[face]).max() > SAME:
-        raise DegenerateError("two atoms meet through two images: too few atoms in the box")
     centre = _circumcentre(face_corners)
     radius2 = np.einsum("ij,ij->i", centre, centre)
     offset = opposite[order] - all_corners[order, 0] - centre[face]
@@ -169,18 +185,23 @@ def _faces(vertices, corners, values, n):
     alpha = np.where(attached, around, np.minimum(radius2, around))
     boundary = np.empty(m * k, np.int64)
     boundary[order] = face
-    return all_vertices[first], face_corners, alpha, boundary.reshape(k, m).T
+    faces = all_vertices[first], all_shifts[first], face_corners, alpha
+    return *faces, boundary.reshape(k, m).T
 
 
-def alpha_filtration(positions, cell):
+def alpha_filtration(positions, cell, jitter=0.0):
     """Simplices of the periodic alpha complex with the squared radii at which they enter.
 
     Parameters
     ----------
     positions : ndarray [n, 3]
         Coordinates in Å; wrapped into the box.
-    cell : ndarray [3]
-        Edge lengths of the orthorhombic box in Å.
+    cell : ndarray [3] or [3, 3]
+        Edge lengths of a box, or lattice vectors as rows, in Å.
+    jitter : float
+        First move every coordinate by up to this many Å, and strain the cell by as much per Å
+        (always by the same random numbers): the triangulation of a perfect crystal becomes unique,
+        and births and deaths move by about as much.
 
     Returns
     -------
@@ -194,18 +215,32 @@ def alpha_filtration(positions, cell):
     DegenerateError
         See `periodic_delaunay`; also if a tetrahedron is flat.
     """
-    cell = np.asarray(cell, float)
-    positions = np.asarray(positions, float)
-    positions = positions - np.floor(positions / cell) * cell
+    cell = cell_matrix(cell)
+    scaled = np.asarray(positions, float) @ np.linalg.inv(cell)
+    positions = (scaled - np.floor(scaled)) @ cell
     n = len(positions)
-    vertices, corners = periodic_delaunay(positions, cell)
+    if jitter:
+        rng = np.random.default_rng(0)
+        strain = np.eye(3) + rng.uniform(-jitter, jitter, (3, 3))
+        positions = (positions + rng.uniform(-jitter, jitter, (n, 3))) @ strain
+        cell = cell @ strain
+    *tetrahedra, corners = periodic_delaunay(positions, cell)
     centre = _circumcentre(corners)
-    tetrahedra = np.einsum("ij,ij->i", centre, centre)
-    if not np.isfinite(tetrahedra).all():
+    values = np.einsum("ij,ij->i", centre, centre)
+    if not np.isfinite(values).all():
         raise DegenerateError("a tetrahedron is flat")
-    triangle_vertices, triangle_corners, triangles, b3 = _faces(vertices, corners, tetrahedra, n)
-    edge_vertices, _, edges, b2 = _faces(triangle_vertices, triangle_corners, triangles, n)
-    return [np.zeros(n), edges, triangles, tetrahedra], [edge_vertices, b2, b3]
+    *triangles, triangle_values, b3 = _faces(*tetrahedra, corners, values, n)
+    edge_vertices, _, _, edge_values, b2 = _faces(*triangles, triangle_values, n)
+    return [np.zeros(n), edge_values, triangle_values, values], [edge_vertices, b2, b3]
+
+
+def _columns(boundary):
+    """Rows of sorted face indices as lists; a face met twice cancels over Z2."""
+    columns = boundary.tolist()
+    for i in np.flatnonzero((boundary[:, 1:] == boundary[:, :-1]).any(axis=1)):
+        face, times = np.unique(boundary[i], return_counts=True)
+        columns[i] = face[times % 2 == 1].tolist()
+    return columns
 
 
 def reduce_filtration(values, boundaries):
@@ -229,7 +264,7 @@ def reduce_filtration(values, boundaries):
     rank[order] = np.arange(len(order))
     columns, start = [[]] * len(values[0]), 0
     for faces, boundary in zip(values[:-1], boundaries, strict=True):
-        columns += np.sort(rank[start + boundary], axis=1).tolist()
+        columns += _columns(np.sort(rank[start + boundary], axis=1))
         start += len(faces)
     matrix = Matrix(len(order))
     dimensions = dimension.tolist()

@@ -1,8 +1,10 @@
 """Persistence diagrams of many frames: two back ends, crash isolation, shards on disk.
 
-``fast`` is `phutils.alpha`; where a frame is degenerate (a perfect crystal) it asks HomCloud.
-``homcloud`` is the reference. HomCloud's triangulation can abort the whole process or hang on
-some cells, so that it only ever runs in a worker process of its own, under a time limit.
+``fast`` is `phutils.alpha`, for any periodic cell. Where the points have no unique triangulation
+(a perfect crystal) it moves them by 1e-8 Å, far less than the shortest lifetime that is kept.
+``homcloud`` is the reference, for orthorhombic boxes with enough atoms. HomCloud's triangulation
+can abort the whole process or hang on some cells, so that it only ever runs in a worker process of
+its own, under a time limit.
 """
 
 import os
@@ -13,13 +15,14 @@ from joblib import Parallel, delayed
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from phutils.alpha import DegenerateError, alpha_filtration, reduce_filtration
+from phutils.alpha import DegenerateError, alpha_filtration, cell_matrix, reduce_filtration
 from phutils.artifacts import cached
 from phutils.homcloud_worker import FrameError, homcloud_diagrams
 
 SHARD = 51  # frames; a fifth of a melt-quench run, so that shards end where trajectories do
 TOO_CLOSE = 1e-3  # Å
 MIN_LIFETIME = 1e-6  # Å^2
+JITTER = 1e-8  # Å
 
 
 @dataclass(frozen=True)
@@ -92,36 +95,40 @@ def check_frame(positions, cell, pbc=True):
     positions : ndarray [n, 3]
         Coordinates in Å.
     cell : ndarray [3] or [3, 3]
-        Edge lengths, or cell vectors along the axes, in Å.
+        Edge lengths of a box, or lattice vectors as rows, in Å.
     pbc : bool or sequence of bool
 
     Returns
     -------
     positions : ndarray [n, 3]
-        Wrapped into the box.
-    cell : ndarray [3]
+        Wrapped into the cell.
+    cell : ndarray [3, 3]
     """
-    positions, cell = np.asarray(positions, float), np.asarray(cell, float)
-    if cell.shape == (3, 3):
-        off_diagonal = np.abs(cell - np.diag(np.diag(cell))).max()
-        if off_diagonal > 1e-9:
-            raise FrameError(f"the cell is not orthorhombic (off-diagonal {off_diagonal:.3g} Å)")
-        cell = np.diag(cell)
+    positions, cell = np.asarray(positions, float), cell_matrix(cell)
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise FrameError(f"positions have shape {positions.shape}, not (n, 3)")
+    if not len(positions):
+        raise FrameError("there are no atoms")
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
         raise FrameError(f"position of atom {atom} is {positions[atom].tolist()}")
-    if not (np.isfinite(cell).all() and (cell > 0).all()):
-        raise FrameError(f"cell lengths are {cell.tolist()} Å")
+    if cell.shape != (3, 3) or not np.isfinite(cell).all():
+        raise FrameError(f"the cell is {cell.tolist()} Å")
+    if not abs(np.linalg.det(cell)) > 1e-3 * np.linalg.norm(cell, axis=1).prod():
+        raise FrameError(f"the cell {cell.tolist()} Å has no volume")
     if not np.all(pbc):
         raise FrameError(f"boundaries are not periodic (pbc = {np.asarray(pbc).tolist()})")
-    positions = positions - np.floor(positions / cell) * cell
-    positions[positions >= cell] = 0  # a coordinate just below zero rounds up to the full length
-    close = cKDTree(positions, boxsize=cell).query_pairs(TOO_CLOSE, output_type="ndarray")
+    scaled = positions @ np.linalg.inv(cell)
+    scaled -= np.floor(scaled)
+    scaled[scaled >= 1] = 0  # a coordinate just below zero rounds up to the full length
+    # distances in scaled coordinates times the smallest stretch of the cell bound those in Å
+    limit = TOO_CLOSE / np.linalg.svd(cell, compute_uv=False).min()
+    close = cKDTree(scaled, boxsize=1).query_pairs(min(limit, 0.49), output_type="ndarray")
+    apart = scaled[close[:, 1]] - scaled[close[:, 0]]
+    close = close[np.linalg.norm((apart - np.round(apart)) @ cell, axis=1) < TOO_CLOSE]
     if len(close):
         raise FrameError(f"atoms {close[0][0]} and {close[0][1]} are at the same place")
-    return positions, cell
+    return scaled @ cell, cell
 
 
 def persistence_diagram(atoms, degrees=(0, 1, 2), backend="fast", min_lifetime=MIN_LIFETIME):
@@ -130,7 +137,7 @@ def persistence_diagram(atoms, degrees=(0, 1, 2), backend="fast", min_lifetime=M
     Parameters
     ----------
     atoms : ase.Atoms
-        Periodic, in an orthorhombic cell.
+        Periodic, in any cell; ``homcloud`` needs an orthorhombic one.
     degrees : sequence of int
         Homology degrees among 0, 1, 2.
     backend : {"fast", "homcloud"}
@@ -155,9 +162,13 @@ def persistence_diagram(atoms, degrees=(0, 1, 2), backend="fast", min_lifetime=M
 def _diagram(positions, cell, degrees, backend, min_lifetime):
     if backend == "fast":
         try:
-            found = reduce_filtration(*alpha_filtration(positions, cell))
+            filtration = alpha_filtration(positions, cell)
         except DegenerateError:
-            found = homcloud_diagrams(positions, cell)
+            try:
+                filtration = alpha_filtration(positions, cell, jitter=JITTER)
+            except DegenerateError as error:
+                raise FrameError(f"no periodic triangulation: {error}") from None
+        found = reduce_filtration(*filtration)
     elif backend == "homcloud":
         found = homcloud_diagrams(positions, cell)
     else:
@@ -174,7 +185,7 @@ def diagram_shard(frames, degrees, backend, min_lifetime, first=0):
     Parameters
     ----------
     frames : list of tuple
-        (positions [n, 3], cell [3]) of each frame, in Å.
+        (positions [n, 3], cell [3, 3]) of each frame, in Å.
     degrees, backend, min_lifetime
         As for `persistence_diagram`.
     first : int

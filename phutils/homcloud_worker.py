@@ -47,8 +47,8 @@ def homcloud_diagrams(positions, cell, limit=None):
     ----------
     positions : ndarray [n, 3]
         Coordinates in Å, inside the box.
-    cell : ndarray [3]
-        Edge lengths of the orthorhombic box in Å.
+    cell : ndarray [3] or [3, 3]
+        Edge lengths of an orthorhombic box, or its vectors along the axes, in Å.
     limit : float, optional
         Seconds before the worker is given up, default 60.
 
@@ -63,6 +63,12 @@ def homcloud_diagrams(positions, cell, limit=None):
         If HomCloud refuses the frame, dies, or takes too long.
     """
     global _worker
+    cell = np.asarray(cell, float)
+    if cell.ndim == 2:
+        slant = np.abs(cell - np.diag(np.diag(cell))).max()
+        if slant > 1e-9:
+            raise FrameError(f"HomCloud needs an orthorhombic cell (off-diagonal {slant:.3g} Å)")
+        cell = np.diag(cell)
     if _worker is None or not _worker[0].is_alive():
         context = get_context("loky")  # unlike "spawn", does not run the caller's script again
         here, there = context.Pipe()
@@ -81,7 +87,7 @@ def homcloud_diagrams(positions, cell, limit=None):
         process.join()
         raise FrameError(f"HomCloud's process died (exit code {process.exitcode})") from None
     except BaseException:
-        process.kill()
+        process.terminate()
         process.join()
         raise
     if isinstance(answer, str):

@@ -32,13 +32,25 @@ def test_fast_equals_homcloud(frames):
             np.testing.assert_allclose(fast[degree], reference[degree], atol=1e-9)
 
 
-def test_degenerate_crystal_falls_back_to_homcloud():
+def test_perfect_diamond_has_one_kind_of_ring():
     crystal = bulk("C", "diamond", a=3.57, cubic=True).repeat(3)
     found = diagrams.persistence_diagram(crystal)
     bond = 3.57 * np.sqrt(3) / 4
-    np.testing.assert_allclose(found[0][:, 1], bond**2 / 4)
-    assert len(found[0]) == len(crystal) - 1
-    assert (found[1][:, 1] - found[1][:, 0] >= diagrams.MIN_LIFETIME).all()
+    np.testing.assert_allclose(found[0][:, 1], bond**2 / 4, atol=1e-6)
+    # 432 bonds and 216 atoms leave 217 independent cycles; three go around the box and never die
+    assert len(found[1]) == 432 - 216 + 1 - 3
+    np.testing.assert_allclose(found[1], [[bond**2 / 4, 2.12415]] * 214, atol=1e-5)
+    moved = crystal.copy()
+    moved.positions += 0.3  # HomCloud needs atoms off the faces of the box to get this right
+    reference = diagrams.persistence_diagram(moved, backend="homcloud")
+    np.testing.assert_allclose(found[1], reference[1], atol=1e-6)
+
+
+def test_primitive_and_slanted_cells():
+    primitive = bulk("C", "diamond", a=3.57)
+    assert len(diagrams.persistence_diagram(primitive)[0]) == 1
+    with pytest.raises(diagrams.FrameError, match="HomCloud needs an orthorhombic cell"):
+        diagrams.persistence_diagram(primitive, backend="homcloud")
 
 
 def test_many_frames_equal_one_by_one(small, tmp_path, monkeypatch):
@@ -94,8 +106,9 @@ def change(atoms, **fields):
     [
         ({"position": [np.nan, 0, 0]}, "position of atom 3 is"),
         ({"position": [np.inf, 0, 0]}, "position of atom 3 is"),
-        ({"cell": [7.5, 7.5, 0]}, "cell lengths are"),
-        ({"cell": [7.5, 7.5, 7.5, 90, 90, 80]}, "not orthorhombic"),
+        ({"cell": [7.5, 7.5, 0]}, "has no volume"),
+        ({"cell": [[7.5, 0, 0], [7.5, 1e-4, 0], [0, 0, 7.5]]}, "has no volume"),
+        ({"cell": [[7.5, 0, 0], [0, np.nan, 0], [0, 0, 7.5]]}, "the cell is"),
         ({"pbc": [True, True, False]}, "not periodic"),
     ],
 )
@@ -112,9 +125,12 @@ def test_duplicate_atoms_are_refused(small):
         diagrams.persistence_diagram(atoms)
 
 
-def test_too_few_atoms_are_refused(small):
+def test_homcloud_refuses_few_atoms_and_the_fast_back_end_does_not(small):
     with pytest.raises(diagrams.FrameError, match="too few"):
-        diagrams.persistence_diagram(small[0][:6])
+        diagrams.persistence_diagram(small[0][:6], backend="homcloud")
+    assert len(diagrams.persistence_diagram(small[0][:6])[0]) == 5
+    with pytest.raises(diagrams.FrameError, match="no atoms"):
+        diagrams.persistence_diagram(small[0][:0])
 
 
 def test_unknown_settings(small):
