@@ -73,10 +73,10 @@ class Cycle:
     triangles : ndarray [m, 3]
         Atom indices of the volume's triangles, the death triangle last.
     size : float
-        Least sum of absolute values. It equals the number of triangles, except for about one pair
-        in two thousand that lives over Z2 but not over the integers (a band with half a twist in
-        its volume). There `size` is the smaller, fractional minimum and the boundary may hold
-        late edges; or it is infinite and nothing else is there, because no volume exists.
+        Least sum of absolute values: the number of triangles, except for about one pair in two
+        thousand (at `epsilon` = 0.05; more at 0) that lives over Z2 but not over the integers,
+        like a band with half a twist. There it is a smaller, fractional minimum, and the boundary
+        may hold late edges; or it is infinite and all else is empty, because no volume exists.
     edges : ndarray [k, 2]
         Atom indices of the boundary's edges.
     vertices : ndarray [n]

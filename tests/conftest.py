@@ -1,20 +1,7 @@
 """A small project to build: notebooks, profiles and a table of contents in a temporary folder."""
 
-import nbformat
 import pytest
-
-
-def make_notebook(path, *cells, after=()):
-    """Write a notebook of code cells; the first one holds the parameters."""
-    first, *rest = cells
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    metadata = {"kernelspec": kernel, "phutils": {"after": list(after)}}
-    notebook = nbformat.v4.new_notebook(metadata=metadata)
-    title = nbformat.v4.new_markdown_cell(f"# {path.stem}")
-    parameters = nbformat.v4.new_code_cell(first, metadata={"tags": ["parameters"]})
-    notebook.cells = [title, parameters, *(nbformat.v4.new_code_cell(cell) for cell in rest)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
+from small_project import make_notebook
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import subprocess
 
 import nbformat
 import pytest
-from conftest import make_notebook
+from small_project import make_notebook
 
 from phutils import book, pipeline
 from phutils.profiles import BuildError

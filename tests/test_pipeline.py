@@ -6,7 +6,7 @@ import time
 
 import nbformat
 import pytest
-from conftest import make_notebook
+from small_project import make_notebook
 
 from phutils import pipeline
 from phutils.profiles import BuildError
