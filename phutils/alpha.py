@@ -27,19 +27,17 @@ import numpy as np
 from homcloud.phat_ext import Matrix
 from scipy.spatial import Delaunay, QhullError
 
+from phutils.frames import FrameError, cell_matrix
+
 PADDING = 2.2  # atomic spacings, (volume / atoms)^(1/3): where the first try succeeds most often
 WIDEN = 1.35
+MOST_TRIES = 16  # a hundred times the first padding: more vacuum than any cell holds
+JITTER = 1e-8  # Å
 TIE = 1e-12  # relative; a vertex this close to the sphere counts as on it, not inside
 
 
-class DegenerateError(ValueError):
+class DegenerateError(FrameError):
     """The points have no unique periodic Delaunay triangulation within rounding error."""
-
-
-def cell_matrix(cell):
-    """Lattice vectors as rows, [3, 3], from those or from the edge lengths of a box, [3]."""
-    cell = np.asarray(cell, float)
-    return np.diag(cell) if cell.shape == (3,) else cell
 
 
 def periodic_delaunay(positions, cell):
@@ -68,8 +66,8 @@ def periodic_delaunay(positions, cell):
     """
     volume = abs(np.linalg.det(cell))
     padding = PADDING * (volume / len(positions)) ** (1 / 3)
-    longest = np.linalg.norm(cell, axis=1).max()
-    while True:
+    complete = False
+    for _ in range(MOST_TRIES):
         points, atoms, shifts = _padded(positions, cell, padding)
         try:
             vertices = Delaunay(points).simplices
@@ -84,9 +82,13 @@ def periodic_delaunay(positions, cell):
         filled = np.abs(_triple(corners)).sum() / 6
         if abs(filled / volume - 1) < 1e-9:
             return atoms[vertices], shifts[vertices], corners
+        centre = _circumcentre(corners)
+        radius = np.sqrt(np.einsum("ij,ij->i", centre, centre))
+        if complete and radius.max() < padding:
+            break
+        complete = radius.max() < padding  # then only what is degenerate can be missing
         padding *= WIDEN
-        if padding > 2 * longest:
-            raise DegenerateError(f"the tetrahedra fill {filled / volume:.6f} of the cell")
+    raise DegenerateError(f"the tetrahedra fill {filled / volume:.6f} of the cell")
 
 
 def _padded(positions, cell, padding):
@@ -189,19 +191,19 @@ def _faces(vertices, shifts, corners, values, n):
     return *faces, boundary.reshape(k, m).T
 
 
-def alpha_filtration(positions, cell, jitter=0.0):
+def alpha_filtration(positions, cell, jitter=JITTER):
     """Simplices of the periodic alpha complex with the squared radii at which they enter.
 
     Parameters
     ----------
     positions : ndarray [n, 3]
-        Coordinates in Å; wrapped into the box.
+        Coordinates in Å; wrapped into the cell.
     cell : ndarray [3] or [3, 3]
         Edge lengths of a box, or lattice vectors as rows, in Å.
     jitter : float
-        First move every coordinate by up to this many Å, and strain the cell by as much per Å
-        (always by the same random numbers): the triangulation of a perfect crystal becomes unique,
-        and births and deaths move by about as much.
+        Where the triangulation is not unique (a perfect crystal), every coordinate is moved by up
+        to this many Å and the cell strained by as much per Å, always by the same random numbers.
+        Births and deaths move by about as much. 0 refuses such frames.
 
     Returns
     -------
@@ -213,17 +215,24 @@ def alpha_filtration(positions, cell, jitter=0.0):
     Raises
     ------
     DegenerateError
-        See `periodic_delaunay`; also if a tetrahedron is flat.
+        If the triangulation is not unique, and is not made so by `jitter`.
     """
     cell = cell_matrix(cell)
     scaled = np.asarray(positions, float) @ np.linalg.inv(cell)
     positions = (scaled - np.floor(scaled)) @ cell
+    try:
+        return _filtration(positions, cell)
+    except DegenerateError:
+        if not jitter:
+            raise
+    rng = np.random.default_rng(0)
+    strain = np.eye(3) + rng.uniform(-jitter, jitter, (3, 3))
+    moved = positions + rng.uniform(-jitter, jitter, positions.shape)
+    return _filtration(moved @ strain, cell @ strain)
+
+
+def _filtration(positions, cell):
     n = len(positions)
-    if jitter:
-        rng = np.random.default_rng(0)
-        strain = np.eye(3) + rng.uniform(-jitter, jitter, (3, 3))
-        positions = (positions + rng.uniform(-jitter, jitter, (n, 3))) @ strain
-        cell = cell @ strain
     *tetrahedra, corners = periodic_delaunay(positions, cell)
     centre = _circumcentre(corners)
     values = np.einsum("ij,ij->i", centre, centre)
@@ -243,8 +252,8 @@ def _columns(boundary):
     return columns
 
 
-def reduce_filtration(values, boundaries):
-    """Birth-death pairs of a filtration by column reduction over Z2 (PHAT, twist algorithm).
+def reduce_pairs(values, boundaries):
+    """Pairs of simplices that begin and end a class: column reduction over Z2 (PHAT, twist).
 
     Parameters
     ----------
@@ -253,9 +262,9 @@ def reduce_filtration(values, boundaries):
 
     Returns
     -------
-    dict
-        {degree: ndarray [n_pairs, 2]}: births and deaths in Å², pairs of zero lifetime and
-        classes that never die left out, sorted.
+    ndarray [n_pairs, 3]
+        Degree, birth simplex, death simplex; simplices are counted through all dimensions. Classes
+        that never die are left out.
     """
     value = np.concatenate(values)
     dimension = np.repeat(np.arange(len(values)), [len(v) for v in values])
@@ -271,12 +280,32 @@ def reduce_filtration(values, boundaries):
     for i, k in enumerate(order.tolist()):
         matrix.set_dim_col(i, dimensions[k], columns[k])
     matrix.reduce_twist()
-    pairs = np.array([p for p in matrix.birth_death_pairs() if p[2] is not None], np.int64)
-    value = value[order]
-    births, deaths = value[pairs[:, 1]], value[pairs[:, 2]]
+    pairs = [p for p in matrix.birth_death_pairs() if p[2] is not None]
+    pairs = np.array(pairs, np.int64).reshape(-1, 3)
+    pairs[:, 1:] = order[pairs[:, 1:]]
+    return pairs
+
+
+def reduce_filtration(values, boundaries):
+    """Birth-death pairs of a filtration.
+
+    Parameters
+    ----------
+    values, boundaries : list
+        As given by `alpha_filtration`.
+
+    Returns
+    -------
+    dict
+        {degree: ndarray [n_pairs, 2]}: births and deaths in Å², pairs of zero lifetime and
+        classes that never die left out, sorted.
+    """
+    value = np.concatenate(values)
+    degrees, births, deaths = reduce_pairs(values, boundaries).T
+    births, deaths = value[births], value[deaths]
     diagrams = {}
     for degree in range(len(values) - 1):
-        take = (pairs[:, 0] == degree) & (deaths > births)
+        take = (degrees == degree) & (deaths > births)
         points = np.stack([births[take], deaths[take]], axis=1)
         diagrams[degree] = points[np.lexsort(points.T[::-1])]
     return diagrams

@@ -31,7 +31,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the import name is not the distribution's
-WITHOUT_EFFECT = {"n_jobs", "progress", "folder"}  # arguments that change no result
+WITHOUT_EFFECT = {"n_jobs", "progress", "folder", "first"}  # arguments that change no result
 
 
 # --- atomic files --------------------------------------------------------------------------------
@@ -241,7 +241,8 @@ def cached(folder, function, *args, **kwargs):
         Artifacts of a dataset (see `folder`); the file goes to its ``cache``.
     function : callable
         Returns a dict of arrays (stored as ``.npz``) or anything JSON can hold (``.json``).
-        ``n_jobs``, ``progress`` and ``folder`` among its arguments do not enter the key.
+        Its keyword arguments named in `WITHOUT_EFFECT` (``n_jobs``, for example) do not enter
+        the key.
 
     Returns
     -------

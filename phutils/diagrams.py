@@ -7,22 +7,16 @@ can abort the whole process or hang on some cells, so that it only ever runs in 
 its own, under a time limit.
 """
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed
-from scipy.spatial import cKDTree
-from tqdm import tqdm
 
-from phutils.alpha import DegenerateError, alpha_filtration, cell_matrix, reduce_filtration
-from phutils.artifacts import cached
-from phutils.homcloud_worker import FrameError, homcloud_diagrams
+from phutils.alpha import alpha_filtration, reduce_filtration
+from phutils.frames import FrameError, check_frame, run_shards
+from phutils.homcloud_worker import homcloud_diagrams
 
 SHARD = 51  # frames; a fifth of a melt-quench run, so that shards end where trajectories do
-TOO_CLOSE = 1e-3  # Å
 MIN_LIFETIME = 1e-6  # Å^2
-JITTER = 1e-8  # Å
 
 
 @dataclass(frozen=True)
@@ -87,50 +81,6 @@ class Diagrams:
 # --- one frame -----------------------------------------------------------------------------------
 
 
-def check_frame(positions, cell, pbc=True):
-    """Raise `FrameError` for a frame that cannot have a periodic alpha filtration.
-
-    Parameters
-    ----------
-    positions : ndarray [n, 3]
-        Coordinates in Å.
-    cell : ndarray [3] or [3, 3]
-        Edge lengths of a box, or lattice vectors as rows, in Å.
-    pbc : bool or sequence of bool
-
-    Returns
-    -------
-    positions : ndarray [n, 3]
-        Wrapped into the cell.
-    cell : ndarray [3, 3]
-    """
-    positions, cell = np.asarray(positions, float), cell_matrix(cell)
-    if positions.ndim != 2 or positions.shape[1] != 3:
-        raise FrameError(f"positions have shape {positions.shape}, not (n, 3)")
-    if not len(positions):
-        raise FrameError("there are no atoms")
-    if not np.isfinite(positions).all():
-        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise FrameError(f"position of atom {atom} is {positions[atom].tolist()}")
-    if cell.shape != (3, 3) or not np.isfinite(cell).all():
-        raise FrameError(f"the cell is {cell.tolist()} Å")
-    if not abs(np.linalg.det(cell)) > 1e-3 * np.linalg.norm(cell, axis=1).prod():
-        raise FrameError(f"the cell {cell.tolist()} Å has no volume")
-    if not np.all(pbc):
-        raise FrameError(f"boundaries are not periodic (pbc = {np.asarray(pbc).tolist()})")
-    scaled = positions @ np.linalg.inv(cell)
-    scaled -= np.floor(scaled)
-    scaled[scaled >= 1] = 0  # a coordinate just below zero rounds up to the full length
-    # distances in scaled coordinates times the smallest stretch of the cell bound those in Å
-    limit = TOO_CLOSE / np.linalg.svd(cell, compute_uv=False).min()
-    close = cKDTree(scaled, boxsize=1).query_pairs(min(limit, 0.49), output_type="ndarray")
-    apart = scaled[close[:, 1]] - scaled[close[:, 0]]
-    close = close[np.linalg.norm((apart - np.round(apart)) @ cell, axis=1) < TOO_CLOSE]
-    if len(close):
-        raise FrameError(f"atoms {close[0][0]} and {close[0][1]} are at the same place")
-    return scaled @ cell, cell
-
-
 def persistence_diagram(atoms, degrees=(0, 1, 2), backend="fast", min_lifetime=MIN_LIFETIME):
     """Persistence diagrams of one periodic frame (paper, Sec. II.B).
 
@@ -161,14 +111,7 @@ def persistence_diagram(atoms, degrees=(0, 1, 2), backend="fast", min_lifetime=M
 
 def _diagram(positions, cell, degrees, backend, min_lifetime):
     if backend == "fast":
-        try:
-            filtration = alpha_filtration(positions, cell)
-        except DegenerateError:
-            try:
-                filtration = alpha_filtration(positions, cell, jitter=JITTER)
-            except DegenerateError as error:
-                raise FrameError(f"no periodic triangulation: {error}") from None
-        found = reduce_filtration(*filtration)
+        found = reduce_filtration(*alpha_filtration(positions, cell))
     elif backend == "homcloud":
         found = homcloud_diagrams(positions, cell)
     else:
@@ -206,28 +149,6 @@ def diagram_shard(frames, degrees, backend, min_lifetime, first=0):
     return {f"pairs{k}": shard.pairs[k] for k in degrees} | {
         f"offsets{k}": shard.offsets[k] for k in degrees
     }
-
-
-def _run_shard(folder, frames, degrees, backend, min_lifetime, first):
-    arguments = (frames, degrees, backend, min_lifetime)
-    if folder is None:
-        return diagram_shard(*arguments, first=first)
-    return cached(folder, diagram_shard, *arguments)
-
-
-def _shards(structures):
-    """Yield (index of the first frame, checked frames) for one shard after another."""
-    frames, first, i = [], 0, -1
-    for i, atoms in enumerate(structures):
-        try:
-            frames.append(check_frame(atoms.positions, atoms.cell.array, atoms.pbc))
-        except FrameError as error:
-            raise FrameError(f"frame {i}: {error}") from None
-        if len(frames) == SHARD:
-            yield first, frames
-            frames, first = [], i + 1
-    if frames:
-        yield first, frames
 
 
 def persistence_diagrams(
@@ -272,27 +193,20 @@ def persistence_diagrams(
     degrees = tuple(sorted(degrees))
     if not degrees or not set(degrees) <= {0, 1, 2}:
         raise ValueError(f"degrees {degrees} are not among 0, 1, 2")
-    n_jobs = n_jobs or os.cpu_count()
-    settings = (degrees, backend, float(min_lifetime))
-    tasks = (
-        delayed(_run_shard)(folder, frames, *settings, first)
-        for first, frames in _shards(structures)
+    shards = run_shards(
+        diagram_shard,
+        structures,
+        (degrees, backend, float(min_lifetime)),
+        size=SHARD,
+        label="persistence diagrams",
+        n_jobs=n_jobs,
+        folder=folder,
+        progress=progress,
     )
-    parallel = Parallel(n_jobs, return_as="generator", pre_dispatch=2 * n_jobs)
-    bar = tqdm(
-        total=len(structures) if hasattr(structures, "__len__") else None,
-        desc="persistence diagrams",
-        unit="frame",
-        mininterval=2,
-        disable=not progress,
-    )
-    parts = []
-    with bar:
-        for shard in parallel(tasks):
-            part = Diagrams(
-                {k: shard[f"pairs{k}"] for k in degrees},
-                {k: shard[f"offsets{k}"] for k in degrees},
-            )
-            parts.append(part)
-            bar.update(len(part))
+    parts = [
+        Diagrams(
+            {k: shard[f"pairs{k}"] for k in degrees}, {k: shard[f"offsets{k}"] for k in degrees}
+        )
+        for shard in shards
+    ]
     return Diagrams.concatenate(parts, degrees)

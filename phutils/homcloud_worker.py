@@ -11,11 +11,9 @@ import signal
 import numpy as np
 from joblib.externals.loky.backend import get_context
 
+from phutils.frames import FrameError
+
 LIMIT = 60.0  # s a frame
-
-
-class FrameError(ValueError):
-    """A frame has no persistence diagram; the message names the frame and says why."""
 
 
 def _serve(connection):

@@ -116,7 +116,7 @@ def test_any_basis_of_a_lattice_gives_the_same_diagrams(n):
 @pytest.mark.parametrize("n", [3, 6])
 def test_small_cell_has_the_euler_characteristic_of_a_torus(n):
     positions = np.random.default_rng(1).random((n, 3)) * [3.0, 3.3, 3.7]
-    values, boundaries = alpha.alpha_filtration(positions, [3.0, 3.3, 3.7], jitter=1e-8)
+    values, boundaries = alpha.alpha_filtration(positions, [3.0, 3.3, 3.7])
     vertices, edges, triangles, tetrahedra = (len(v) for v in values)
     assert vertices - edges + triangles - tetrahedra == 0 and triangles == 2 * tetrahedra
     assert (boundaries[0][:, 0] == boundaries[0][:, 1]).any()  # an atom and its own image
@@ -125,8 +125,8 @@ def test_small_cell_has_the_euler_characteristic_of_a_torus(n):
 def test_simple_cubic_lattice_has_its_known_diagram():
     grid = np.stack(np.indices((5, 5, 5)), -1).reshape(-1, 3) * 2.0
     with pytest.raises(alpha.DegenerateError):
-        alpha.alpha_filtration(grid, [10.0, 10.0, 10.0])
-    found = alpha.reduce_filtration(*alpha.alpha_filtration(grid, [10.0] * 3, jitter=1e-8))
+        alpha.alpha_filtration(grid, [10.0, 10.0, 10.0], jitter=0)
+    found = alpha.reduce_filtration(*alpha.alpha_filtration(grid, [10.0] * 3))
     # edges at a^2/4, squares at a^2/2, cubes at 3a^2/4; three loops and three sheets never die
     for degree, count, pair in ((0, 124, (0, 1)), (1, 248, (1, 2)), (2, 124, (2, 3))):
         pairs = found[degree][found[degree][:, 1] - found[degree][:, 0] > 1e-6]
@@ -137,7 +137,7 @@ def test_one_atom_in_a_primitive_cell():
     """Face-centred cubic: triangles at a^2/6, tetrahedral and octahedral holes."""
     a = 3.6
     cell = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * a / 2
-    found = alpha.reduce_filtration(*alpha.alpha_filtration(np.zeros((1, 3)), cell, jitter=1e-8))
+    found = alpha.reduce_filtration(*alpha.alpha_filtration(np.zeros((1, 3)), cell))
     pairs = {k: v[v[:, 1] - v[:, 0] > 1e-6] for k, v in found.items()}
     assert len(pairs[0]) == 0
     np.testing.assert_allclose(pairs[1], [[a**2 / 8, a**2 / 6]] * 3, atol=1e-6)

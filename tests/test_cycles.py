@@ -10,8 +10,10 @@ from ase.build import bulk
 
 from phutils import cycles
 from phutils.dataset import load
-from phutils.diagrams import FrameError, persistence_diagram
-from phutils.structure import radial_distribution
+from phutils.diagrams import persistence_diagram
+from phutils.frames import FrameError
+from phutils.rings import ring_geometry
+from phutils.volumes import SOLVER
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +198,7 @@ def test_a_regular_ring_is_found(n, angle, centre):
     start = around.index(cycle.ring[0])
     orders = around[start : start + n], around[start + n : start : -1]
     assert cycle.ring.tolist() in [list(order) for order in orders]
-    lengths, angles = cycles.ring_geometry(atoms, cycle.ring)
+    lengths, angles = ring_geometry(atoms, cycle.ring)
     np.testing.assert_allclose(lengths, 1.42, atol=0.005)
     np.testing.assert_allclose(angles, angle, atol=0.3)
 
@@ -208,7 +210,7 @@ def test_diamond_at_room_temperature_has_six_rings():
     assert len(found) == 214
     assert np.mean([cycle.n_vertices == 6 for cycle in found]) > 0.95
     lengths, angles = zip(
-        *(cycles.ring_geometry(atoms, c.ring) for c in found if c.n_vertices == 6), strict=True
+        *(ring_geometry(atoms, c.ring) for c in found if c.n_vertices == 6), strict=True
     )
     assert np.mean(lengths) == pytest.approx(3.567 * np.sqrt(3) / 4, abs=0.02)
     assert np.mean(angles) == pytest.approx(109.47, abs=1)
@@ -230,30 +232,8 @@ def test_graphite_at_room_temperature_has_one_ring_per_hexagon():
     # four layers of 24 hexagons; the last one of a layer kills no ring, but closes a surface
     six = [c for c in found if c.n_vertices == 6]
     assert len(found) == 4 * 23 and len(six) >= 0.9 * len(found)
-    angles = np.concatenate([cycles.ring_geometry(atoms, c.ring)[1] for c in six])
+    angles = np.concatenate([ring_geometry(atoms, c.ring)[1] for c in six])
     assert angles.mean() == pytest.approx(120, abs=1)
-
-
-@pytest.mark.parametrize("n, expected", [(5, 0), (6, 6)], ids=["half a twist", "no twist"])
-def test_a_band_has_a_volume_only_if_it_is_orientable(n, expected):
-    """Triangles (i, i+1, i+2) modulo n form a Moebius band for odd n and a plain one for even n."""
-    angle = 2 * np.pi * np.arange(n) / n
-    positions = np.stack([np.cos(angle), np.sin(angle), np.cos(3 * angle)], axis=1) + 5
-    inner = [tuple(sorted((i, (i + 1) % n))) for i in range(n)]
-    rim = [tuple(sorted((i, (i + 2) % n))) for i in range(n)]
-    triangles = np.array([sorted((i, (i + 1) % n, (i + 2) % n)) for i in range(n)])
-    edges = np.array(sorted(inner + rim))
-    late = np.array([tuple(edge) in inner for edge in edges.tolist()])
-    index = {tuple(edge): k for k, edge in enumerate(edges.tolist())}
-    faces = np.array([[index[a, b], index[a, c], index[b, c]] for a, b, c in triangles.tolist()])
-    values = [np.zeros(n), np.where(late, 2.0, 1.0), 3.0 + np.arange(n), np.empty(0)]
-    none = np.empty(0, int)
-    mesh, *_ = cycles._mesh(positions, np.eye(3) * 10, values, [edges, faces], none, none)
-    highs = cycles.highspy.Highs()
-    highs.setOptionValue("output_flag", False)
-    volume, size = cycles._volume(mesh, n - 1, 1.5, highs)
-    assert len(volume) == expected
-    assert size == (expected or np.inf)
 
 
 # --- the same answer, whatever the circumstances -------------------------------------------------
@@ -309,65 +289,7 @@ def test_finished_shards_are_not_computed_again(small, tmp_path, monkeypatch):
     assert len(cycles.stable_volumes_of([], **settings)) == 0
 
 
-# --- geometry ------------------------------------------------------------------------------------
-
-
-def test_unwrapped_ring_has_no_jumps():
-    square = np.array([[9.5, 9.5, 1], [10.5, 9.5, 1], [10.5, 10.5, 1], [9.5, 10.5, 1]])
-    atoms = Atoms("C4", positions=square % 10, cell=[10.0] * 3, pbc=True)
-    np.testing.assert_allclose(cycles.unwrap(atoms, [0, 1, 2, 3]), square, atol=1e-12)
-    lengths, angles = cycles.ring_geometry(atoms, [1, 2, 3, 0])
-    np.testing.assert_allclose(lengths, 1, atol=1e-12)
-    np.testing.assert_allclose(angles, 90, atol=1e-9)
-
-
-def test_lengths_and_angles_stand_at_their_atoms():
-    points = np.array([[0.0, 0, 0], [3.0, 0, 0], [0.0, 4, 0]]) + 1
-    atoms = Atoms("C3", positions=points, cell=[20.0] * 3, pbc=True)
-    lengths, angles = cycles.ring_geometry(atoms, [0, 1, 2])
-    np.testing.assert_allclose(lengths, [3, 5, 4])
-    np.testing.assert_allclose(angles, np.degrees([np.pi / 2, np.arctan(4 / 3), np.arctan(3 / 4)]))
-
-
-def test_rdf_of_chosen_cycles(frames, volumes):
-    found = cycles.restricted_rdf(frames, volumes, sizes=(5, 6))
-    members = [
-        sorted({int(v) for cycle in each if cycle.n_vertices in (5, 6) for v in cycle.vertices})
-        for each in volumes
-    ]
-    expected = radial_distribution([f[m] for f, m in zip(frames, members, strict=True)])
-    np.testing.assert_array_equal(found["g"], expected["g"])
-    np.testing.assert_array_equal(found["r"], expected["r"])
-    assert found["n_atoms"].tolist() == [len(m) for m in members]
-    assert all(0 < len(m) < len(f) for f, m in zip(frames, members, strict=True))
-    one = cycles.restricted_rdf(frames[1], volumes[1], sizes=(6,), r_max=4.0, bins=80)
-    assert 1.3 < one["r"][one["g"].argmax()] < 1.6  # the bond
-    with pytest.raises(ValueError, match="no frame has two atoms in cycles of \\(2,\\) vertices"):
-        cycles.restricted_rdf(frames, volumes, sizes=(2,))
-    with pytest.raises(ValueError, match="2 frames but cycles of 1"):
-        cycles.restricted_rdf(frames, volumes[:1])
-
-
 # --- bad input -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "ring, message",
-    [
-        (None, "three or more"),
-        ([0, 1], "three or more"),
-        ([0.0, 1.0, 2.0], "three or more"),
-        ([0, 1, 0], "repeats atoms"),
-        ([0, 1, 4], "beyond 4"),
-        ([0, 1, -1], "beyond 4"),
-        ([0, 1, 2, 3], "winds around the cell"),
-    ],
-)
-def test_bad_ring_is_refused(ring, message):
-    positions = np.array([[0.0, 1, 1], [2.5, 1, 1], [5.0, 1, 1.1], [7.5, 1, 1]])
-    atoms = Atoms("C4", positions=positions, cell=[10.0] * 3, pbc=True)
-    with pytest.raises(ValueError, match=message):
-        cycles.ring_geometry(atoms, ring)
 
 
 @pytest.mark.parametrize("epsilon", [-0.01, np.nan, np.inf])
@@ -398,6 +320,6 @@ def test_bad_frame_is_named(small):
 
 
 def test_failure_of_the_solver_names_the_pair(small, monkeypatch):
-    monkeypatch.setitem(cycles.SOLVER, "simplex_iteration_limit", 0)
+    monkeypatch.setitem(SOLVER, "simplex_iteration_limit", 0)
     with pytest.raises(FrameError, match=r"volume of pair \(\d\.\d+, \d\.\d+\) .*HiGHS ended with"):
         cycles.stable_volumes(small[0])
