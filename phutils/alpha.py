@@ -31,7 +31,6 @@ from phutils.frames import FrameError, cell_matrix
 
 PADDING = 2.2  # atomic spacings, (volume / atoms)^(1/3): where the first try succeeds most often
 WIDEN = 1.35
-MOST_TRIES = 16  # a hundred times the first padding: more vacuum than any cell holds
 JITTER = 1e-8  # Å
 TIE = 1e-12  # relative; a vertex this close to the sphere counts as on it, not inside
 
@@ -66,8 +65,9 @@ def periodic_delaunay(positions, cell):
     """
     volume = abs(np.linalg.det(cell))
     padding = PADDING * (volume / len(positions)) ** (1 / 3)
+    longest = np.linalg.norm(cell, axis=1).max()
     complete = False
-    for _ in range(MOST_TRIES):
+    while True:
         points, atoms, shifts = _padded(positions, cell, padding)
         try:
             vertices = Delaunay(points).simplices
@@ -82,11 +82,13 @@ def periodic_delaunay(positions, cell):
         filled = np.abs(_triple(corners)).sum() / 6
         if abs(filled / volume - 1) < 1e-9:
             return atoms[vertices], shifts[vertices], corners
-        centre = _circumcentre(corners)
-        radius = np.sqrt(np.einsum("ij,ij->i", centre, centre))
-        if complete and radius.max() < padding:
+        # a sphere that reaches beyond the padding may not be empty; once none does, twice, what
+        # is missing or doubled is degenerate
+        full = corners[np.abs(_triple(corners)) > 1e-6 * volume / len(positions)]
+        within = (np.linalg.norm(_circumcentre(full), axis=1) < padding).all()
+        if (complete and within) or padding > 2 * longest:
             break
-        complete = radius.max() < padding  # then only what is degenerate can be missing
+        complete = within
         padding *= WIDEN
     raise DegenerateError(f"the tetrahedra fill {filled / volume:.6f} of the cell")
 
