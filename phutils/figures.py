@@ -34,6 +34,14 @@ STAGES = {
     "quench2": ("cooling, 5000 to 300 K", BLUE),
     "crystal": ("diamond, 300 K", GREEN),
 }
+RINGS = {  # colour and marker by number of atoms in a ring, the last one and above
+    3: ("#999999", "o"),
+    4: (SKY, "v"),
+    5: (GREEN, "p"),
+    6: (BLUE, "h"),
+    7: (ORANGE, "D"),
+    8: (RED, "*"),
+}
 
 
 def use_style():
@@ -98,6 +106,26 @@ def diagram(ax, pairs, window=(0.0, 8.0), colour=BLUE, label=None, size=6):
     ax.scatter(pairs[:, 0], pairs[:, 1], s=size, color=colour, alpha=0.7, lw=0, label=label)
     ax.set(xlabel="birth / Å$^2$", ylabel="death / Å$^2$", xlim=window, ylim=window)
     ax.set_aspect("equal")
+
+
+def diagram_by_vertices(ax, cycles, window=(0.0, 8.0)):
+    """Add a persistence diagram whose points show how many atoms each pair's ring has.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    cycles : list of phutils.cycles.Cycle
+    window : tuple of float
+        Range of both axes in Å².
+    """
+    pairs = np.array([(c.birth, c.death) for c in cycles]).reshape(-1, 2)
+    count = np.array([c.n_vertices for c in cycles])
+    diagram(ax, np.empty((0, 2)), window)
+    for size, (colour, marker) in RINGS.items():
+        at = count >= size if size == max(RINGS) else count == size
+        label = f"{size} or more" if size == max(RINGS) else str(size)
+        ax.scatter(*pairs[at].T, s=14, color=colour, marker=marker, lw=0, label=label)
+    ax.legend(title="atoms in ring", loc="lower right", fontsize="small", markerscale=1.5)
 
 
 def on_mesh(ax, values, edges, signed=False, log=False, label=""):

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -65,6 +67,18 @@ def test_mesh_leaves_empty_bins_white_and_centres_signed_colours():
     np.testing.assert_array_equal(shown.mask, [[True, False], [False, True]])
     assert shown[1, 0] == -2  # axis 0 of the values is birth, the horizontal axis
     assert (bar.norm.vmin, bar.norm.vcenter, bar.norm.vmax) == (-2, 0, 2)
+    plt.close(fig)
+
+
+def test_every_ring_is_drawn_once_by_its_size():
+    sizes = [3, 3, 4, 5, 6, 6, 7, 8, 12]
+    cycles = [SimpleNamespace(birth=0.5, death=1.0 + n, n_vertices=n) for n in sizes]
+    fig, ax = plt.subplots()
+    figures.diagram_by_vertices(ax, cycles)
+    drawn = {c.get_label(): len(c.get_offsets()) for c in ax.collections}
+    wanted = {"3": 2, "4": 1, "5": 1, "6": 2, "7": 1, "8 or more": 2}
+    assert {k: n for k, n in drawn.items() if k in wanted} == wanted
+    assert sum(drawn.values()) == len(sizes)
     plt.close(fig)
 
 
