@@ -24,7 +24,6 @@ Needs the optional extra ``simulate`` (calorine, and NepTrainKit as the carrier 
 import argparse
 import json
 import multiprocessing
-import os
 import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -40,6 +39,7 @@ from ase.md.bussi import Bussi
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from tqdm import tqdm
 
+from phutils.artifacts import atomic_write
 from phutils.dataset import cell_length, frame_dtype, pack_frame, unpack_atoms, write_checksums
 
 TIMESTEP = 1.0  # fs
@@ -193,7 +193,7 @@ def calculator():
 def initial_structure(trajectory):
     """Simple cubic lattice (melt-quench) or diamond (crystal) at the trajectory's density."""
     length = cell_length(trajectory.n_atoms, trajectory.density)
-    if trajectory.stages is CRYSTAL:
+    if trajectory.stages == CRYSTAL:
         n = round((trajectory.n_atoms / 8) ** (1 / 3))
         return bulk("C", "diamond", a=length / n, cubic=True).repeat(n)
     n = round(trajectory.n_atoms ** (1 / 3))
@@ -242,7 +242,7 @@ def run_trajectory(trajectory, out, advance=lambda n: None, checkpoint_every=CHE
     rng = np.random.default_rng(seed)
     first = trajectory.stages[0].start
     # An ideal lattice has no potential energy to share yet: twice the kinetic energy.
-    thermalize_momenta(atoms, 2 * first if trajectory.stages is CRYSTAL else first, rng=rng)
+    thermalize_momenta(atoms, 2 * first if trajectory.stages == CRYSTAL else first, rng=rng)
     Stationary(atoms)
     frames, done = np.empty(0, frame_dtype(trajectory.n_atoms)), 0
     if checkpoint.exists():
@@ -271,9 +271,9 @@ def run_trajectory(trajectory, out, advance=lambda n: None, checkpoint_every=CHE
                 state = json.dumps(rng.bit_generator.state)
                 arrays = dict(positions=atoms.positions, momenta=atoms.get_momenta())
                 stored = np.array(frames, frame_dtype(trajectory.n_atoms))
-                with _atomic(checkpoint) as file:
+                with atomic_write(checkpoint) as file:
                     np.savez(file, frames=stored, step=step + 1, rng=state, **arrays)
-    with _atomic(path) as file:
+    with atomic_write(path) as file:
         np.save(file, np.array(frames, frame_dtype(trajectory.n_atoms)), allow_pickle=False)
     checkpoint.unlink(missing_ok=True)
     return path
@@ -293,21 +293,6 @@ def _snapshot(atoms, trajectory, stage, step, labeller):
     stored.calc = labeller
     frame["energy"] = stored.get_potential_energy()
     return frame
-
-
-class _atomic:
-    """Write to a neighbour file and rename it into place on success."""
-
-    def __init__(self, path):
-        self.path, self.partial = path, path.with_name(f"{path.name}.{os.getpid()}.tmp")
-
-    def __enter__(self):
-        self.file = self.partial.open("wb")
-        return self.file
-
-    def __exit__(self, kind, *_):
-        self.file.close()
-        self.partial.replace(self.path) if kind is None else self.partial.unlink()
 
 
 # --- command line --------------------------------------------------------------------------------

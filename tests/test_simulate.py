@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ import pytest
 
 from phutils import dataset, simulate
 from phutils.store import list_files, read_records, unpack_atoms
+from phutils.structure import coordination
 
 DATA = Path(dataset.__file__).parents[1] / "data"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(DATA.parent)}
@@ -76,6 +78,23 @@ def test_the_whole_dataset():
     }
     small = {(t.density, t.run) for t in trajectories if t.folder == "216atom_amorphous"}
     assert small == {(density, run) for density in simulate.DENSITIES for run in range(1, 7)}
+
+
+def test_a_worker_process_starts_from_the_same_structures():
+    """A trajectory that was sent to another process is equal to the one here, not the same."""
+    for trajectory in simulate.trajectories():
+        sent = pickle.loads(pickle.dumps(trajectory))
+        here, there = (simulate.initial_structure(t) for t in (trajectory, sent))
+        np.testing.assert_array_equal(here.positions, there.positions)
+
+
+def test_stored_crystals_are_diamond_where_diamond_is_stable():
+    structures = dataset.load("embedded", "all")
+    crystals = structures[(structures.stage == "crystal") & (structures.density > 3.1)]
+    if not len(crystals):
+        pytest.skip("data/ holds no crystals")
+    for atoms in crystals[::20]:
+        assert (coordination(atoms) == 4).mean() > 0.95
 
 
 @pytest.mark.parametrize("trajectory", [simulate.trajectories()[k] for k in (0, 11, -1)])
