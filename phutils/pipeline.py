@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from phutils.artifacts import ROOT, atomic_write, imported_modules, package_files
 from phutils.profiles import (
     BuildError,
@@ -213,6 +215,12 @@ def book_command(options):
 
     profile_table(options.profile)
     dataset_key(options.dataset)
+    (ROOT / "_build").mkdir(exist_ok=True)
+    lock = FileLock(ROOT / "_build" / ".lock")  # released by the system when the build is killed
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BuildError("another build is running in this folder: wait for it") from None
     arguments = ["run", "-f", str(ROOT / "dodo.py"), "-n", str(options.jobs), "-P", "thread"]
     variables = [f"profile={options.profile}", f"dataset={options.dataset}"]
     if DoitMain(DodoTaskLoader()).run([*arguments, "book", *variables]):

@@ -6,6 +6,7 @@ import time
 
 import nbformat
 import pytest
+from filelock import FileLock
 from small_project import make_notebook
 
 from phutils import pipeline
@@ -162,6 +163,16 @@ def test_command_line_errors_are_one_message(arguments, message, capsys):
     assert pipeline.main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and "Traceback" not in error
+
+
+def test_one_build_at_a_time(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    monkeypatch.setattr(pipeline, "profile_table", lambda name: {})
+    monkeypatch.setattr(pipeline, "dataset_key", lambda name: "")
+    (tmp_path / "_build").mkdir()
+    with FileLock(tmp_path / "_build" / ".lock"):
+        assert pipeline.main(["book"]) == 1
+    assert "another build is running" in capsys.readouterr().err
 
 
 def test_dataset_key_follows_a_users_file(tmp_path):
