@@ -102,3 +102,25 @@ def _sides(structures, test, apart):
     if not train.any():
         raise ValueError("nothing is left to train on: the test frames share all trajectories")
     return np.flatnonzero(train), np.flatnonzero(test)
+
+
+def hot_and_cold(structures):
+    """Masks of the liquid and of the quenched frames, or of high and low energy where unknown.
+
+    Parameters
+    ----------
+    structures : Structures
+
+    Returns
+    -------
+    dict
+        {label: boolean ndarray [n]}, the hotter frames first: the stages at 9000 K and from 5000
+        to 300 K of the paper's protocol, or, where the dataset has no such stages, the quarters of
+        highest and of lowest energy per atom.
+    """
+    liquid, quenched = (structures.stage == stage for stage in ("buffer_high", "quench2"))
+    if liquid.any() and quenched.any():
+        return {"liquid, 9000 K": liquid, "cooling, 5000 to 300 K": quenched}
+    energy = structures.energy_per_atom
+    low, high = np.quantile(energy, [0.25, 0.75])
+    return {"high energy": energy >= high, "low energy": energy <= low}

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from phutils.splits import published_split, random_split, split_by
+from phutils.splits import hot_and_cold, published_split, random_split, split_by
 
 
 @pytest.fixture
@@ -118,3 +118,18 @@ def test_published_split():
     assert (train.tolist(), test.tolist()) == ([0, 3], [1, 4])
     with pytest.raises(ValueError, match="no published split among these frames of test"):
         published_split(columns(trajectory=np.zeros(5)))
+
+
+def test_hot_and_cold_follow_the_stages_or_else_the_energy():
+    stage = np.array(["buffer_high", "quench1", "quench2", "quench2"])
+    energy = np.array([-8.0, -7.0, -6.0, -5.0])
+    trajectory = np.zeros(4, int)
+    known = columns(stage=stage, energy_per_atom=energy, trajectory=trajectory)
+    hot, cold = hot_and_cold(known).values()
+    np.testing.assert_array_equal(hot, stage == "buffer_high")
+    np.testing.assert_array_equal(cold, stage == "quench2")
+    unknown = columns(stage=np.full(4, ""), energy_per_atom=energy, trajectory=trajectory)
+    assert list(hot_and_cold(unknown)) == ["high energy", "low energy"]
+    hot, cold = hot_and_cold(unknown).values()
+    assert hot.tolist() == [False, False, False, True]
+    assert cold.tolist() == [True, False, False, False]
