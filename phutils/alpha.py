@@ -4,11 +4,13 @@ Geometry
 --------
 The alpha filtration orders the simplices of the Delaunay triangulation by the squared radius at
 which growing balls, each cut to its Voronoi cell, cover them. In a periodic box the triangulation
-lives on a torus. We get it from the plain one: pad the home cell with every image closer than a
-few atomic spacings, triangulate that with Qhull, and keep one copy of each periodic tetrahedron,
-the one whose first corner (lowest atom index, then lowest image) lies in the home cell. The copies
-kept fill the torus once, so that their volumes must add up to that of the cell: if they do not,
-the padding was too thin and is widened.
+lives on a torus. We get it from the plain one: pad the home cell with every image closer than
+about one and a half atomic spacings, triangulate that with Qhull, and keep one copy of each
+periodic tetrahedron, the one whose circumcentre lies in the home cell. Its sphere then reaches out
+of the cell by no more than its radius, so that a thin padding is enough: half the points, and half
+the time, of a rule that goes by a corner. The copies kept fill the torus once, so that their
+volumes must add up to that of the cell and each triangle must have two of them: if not, the
+padding was too thin and is widened.
 
 Two corners of a simplex may be images of one atom, and two edges may join the same two atoms
 through different images: a simplex is known by its atoms *and* by the lattice vectors between them.
@@ -18,21 +20,21 @@ A tetrahedron enters at its squared circumradius. A triangle or edge enters at i
 circumradius if no vertex of a simplex around it lies inside its smallest circumsphere (a Gabriel
 simplex), and otherwise together with the first simplex around it (an attached simplex).
 
-Births and deaths then come from reducing the boundary matrix over Z2 with PHAT, as HomCloud does.
+Births and deaths then come from `phutils.reduction`.
 """
 
 import itertools
 
 import numpy as np
-from homcloud.phat_ext import Matrix
 from scipy.spatial import Delaunay, QhullError
 
 from phutils.frames import FrameError, cell_matrix
 
-PADDING = 2.2  # atomic spacings, (volume / atoms)^(1/3): where the first try succeeds most often
-WIDEN = 1.35
+PADDING = 1.2  # atomic spacings, (volume / atoms)^(1/3): where the first try costs least on average
+WIDEN = 1.25
 JITTER = 1e-8  # Å
 TIE = 1e-12  # relative; a vertex this close to the sphere counts as on it, not inside
+BORDER = 1e-6  # of the cell; circumcentres this close to a face may have two copies kept, or none
 
 
 class DegenerateError(FrameError):
@@ -57,6 +59,8 @@ def periodic_delaunay(positions, cell):
         Which image each corner is, in lattice vectors; the first corner is at home, (0, 0, 0).
     corners : ndarray [m, 4, 3]
         Coordinates of the corners in Å.
+    centre : ndarray [m, 3]
+        Circumcentres relative to the first corner, in Å.
 
     Raises
     ------
@@ -73,24 +77,42 @@ def periodic_delaunay(positions, cell):
             vertices = Delaunay(points).simplices
         except QhullError as error:
             raise DegenerateError(f"Qhull: {str(error).splitlines()[0]}") from None
-        reach = 2 * int(np.abs(shifts).max()) + 1
-        label = ((atoms * reach + shifts[:, 0]) * reach + shifts[:, 1]) * reach + shifts[:, 2]
-        order = np.argsort(label[vertices], axis=1)
-        vertices = np.take_along_axis(vertices, order, axis=1)
-        vertices = vertices[(shifts[vertices[:, 0]] == 0).all(axis=1)]
-        corners = points[vertices]
-        filled = np.abs(_triple(corners)).sum() / 6
+        found = _one_copy(vertices, points, atoms, shifts, cell)
+        filled = np.abs(_triple(found[2])).sum() / 6
         if abs(filled / volume - 1) < 1e-9:
-            return atoms[vertices], shifts[vertices], corners
+            return found
         # a sphere that reaches beyond the padding may not be empty; once none does, twice, what
         # is missing or doubled is degenerate
-        full = corners[np.abs(_triple(corners)) > 1e-6 * volume / len(positions)]
-        within = (np.linalg.norm(_circumcentre(full), axis=1) < padding).all()
+        full = np.abs(_triple(found[2])) > 1e-6 * volume / len(positions)
+        within = (np.linalg.norm(found[3][full], axis=1) < padding).all()
         if (complete and within) or padding > 2 * longest:
             break
         complete = within
         padding *= WIDEN
     raise DegenerateError(f"the tetrahedra fill {filled / volume:.6f} of the cell")
+
+
+def _one_copy(vertices, points, atoms, shifts, cell):
+    """Of a padded triangulation the tetrahedra centred in the home cell, moved to start in it."""
+    # sort the corners by atom, and images of one atom in an order that a translation keeps
+    reach = 2 * int(np.abs(shifts).max()) + 1
+    label = ((atoms * reach + shifts[:, 0]) * reach + shifts[:, 1]) * reach + shifts[:, 2]
+    corners = points[vertices]
+    centre = corners[:, 0] + _circumcentre(corners)
+    with np.errstate(invalid="ignore"):
+        scaled = centre @ np.linalg.inv(cell)
+        home = ((scaled >= -BORDER) & (scaled < 1 + BORDER)).all(axis=1)
+    vertices, scaled = vertices[home], scaled[home]
+    vertices = np.take_along_axis(vertices, np.argsort(label[vertices], axis=1), axis=1)
+    images = shifts[vertices]
+    images = images - images[:, :1]
+    vertices = atoms[vertices]
+    if ((scaled < BORDER) | (scaled > 1 - BORDER)).any():
+        order, is_first = _order(vertices, images, len(atoms))
+        kept = np.sort(order[is_first])
+        vertices, images = vertices[kept], images[kept]
+    corners = points[vertices] + images @ cell  # the home cell comes first among the points
+    return vertices, images, corners, _circumcentre(corners)
 
 
 def _padded(positions, cell, padding):
@@ -170,27 +192,28 @@ def _faces(vertices, shifts, corners, values, n):
         boundary [m, k].
     """
     m, k = vertices.shape
-    kept = list(itertools.combinations(range(k), k - 1))  # leaves out corner k-1, k-2, ..., 0
-    all_vertices = np.concatenate([vertices[:, c] for c in kept])
-    all_shifts = np.concatenate([shifts[:, c] for c in kept])
-    all_corners = np.concatenate([corners[:, c] for c in kept])
-    opposite = np.concatenate([corners[:, k - 1 - j] for j in range(k)])
+    kept = np.array(list(itertools.combinations(range(k), k - 1)))  # leaves out the last, ...
+    all_vertices = vertices[:, kept].reshape(m * k, k - 1)
+    all_shifts = shifts[:, kept].reshape(m * k, k - 1, 3)
     order, is_first = _order(all_vertices, all_shifts, n)
     start, face = np.flatnonzero(is_first), np.cumsum(is_first) - 1
+    simplex, missing = np.divmod(order, k)
     first = order[start]
 
-    face_corners = all_corners[first]
+    face_corners = corners[simplex[start][:, None], kept[missing[start]]]
     centre = _circumcentre(face_corners)
     radius2 = np.einsum("ij,ij->i", centre, centre)
-    offset = opposite[order] - all_corners[order, 0] - centre[face]
-    inside = np.einsum("ij,ij->i", offset, offset) < radius2[face] * (1 - TIE)
+    # from the same corner in the simplex's own copy
+    apart = corners[simplex, k - 1 - missing] - corners[simplex, kept[missing, 0]]
+    apart -= centre[face]
+    inside = np.einsum("ij,ij->i", apart, apart) < radius2[face] * (1 - TIE)
     attached = np.logical_or.reduceat(inside, start)
-    around = np.minimum.reduceat(np.tile(values, k)[order], start)
+    around = np.minimum.reduceat(values[simplex], start)
     alpha = np.where(attached, around, np.minimum(radius2, around))
     boundary = np.empty(m * k, np.int64)
     boundary[order] = face
     faces = all_vertices[first], all_shifts[first], face_corners, alpha
-    return *faces, boundary.reshape(k, m).T
+    return *faces, boundary.reshape(m, k)
 
 
 def alpha_filtration(positions, cell, jitter=JITTER):
@@ -235,79 +258,12 @@ def alpha_filtration(positions, cell, jitter=JITTER):
 
 def _filtration(positions, cell):
     n = len(positions)
-    *tetrahedra, corners = periodic_delaunay(positions, cell)
-    centre = _circumcentre(corners)
+    *tetrahedra, corners, centre = periodic_delaunay(positions, cell)
     values = np.einsum("ij,ij->i", centre, centre)
     if not np.isfinite(values).all():
         raise DegenerateError("a tetrahedron is flat")
     *triangles, triangle_values, b3 = _faces(*tetrahedra, corners, values, n)
+    if not (np.bincount(b3.ravel()) == 2).all():
+        raise DegenerateError("the tetrahedra do not meet face to face")
     edge_vertices, _, _, edge_values, b2 = _faces(*triangles, triangle_values, n)
     return [np.zeros(n), edge_values, triangle_values, values], [edge_vertices, b2, b3]
-
-
-def _columns(boundary):
-    """Rows of sorted face indices as lists; a face met twice cancels over Z2."""
-    columns = boundary.tolist()
-    for i in np.flatnonzero((boundary[:, 1:] == boundary[:, :-1]).any(axis=1)):
-        face, times = np.unique(boundary[i], return_counts=True)
-        columns[i] = face[times % 2 == 1].tolist()
-    return columns
-
-
-def reduce_pairs(values, boundaries):
-    """Pairs of simplices that begin and end a class: column reduction over Z2 (PHAT, twist).
-
-    Parameters
-    ----------
-    values, boundaries : list
-        As given by `alpha_filtration`.
-
-    Returns
-    -------
-    ndarray [n_pairs, 3]
-        Degree, birth simplex, death simplex; simplices are counted through all dimensions. Classes
-        that never die are left out.
-    """
-    value = np.concatenate(values)
-    dimension = np.repeat(np.arange(len(values)), [len(v) for v in values])
-    order = np.lexsort((dimension, value))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    columns, start = [[]] * len(values[0]), 0
-    for faces, boundary in zip(values[:-1], boundaries, strict=True):
-        columns += _columns(np.sort(rank[start + boundary], axis=1))
-        start += len(faces)
-    matrix = Matrix(len(order))
-    dimensions = dimension.tolist()
-    for i, k in enumerate(order.tolist()):
-        matrix.set_dim_col(i, dimensions[k], columns[k])
-    matrix.reduce_twist()
-    pairs = [p for p in matrix.birth_death_pairs() if p[2] is not None]
-    pairs = np.array(pairs, np.int64).reshape(-1, 3)
-    pairs[:, 1:] = order[pairs[:, 1:]]
-    return pairs
-
-
-def reduce_filtration(values, boundaries):
-    """Birth-death pairs of a filtration.
-
-    Parameters
-    ----------
-    values, boundaries : list
-        As given by `alpha_filtration`.
-
-    Returns
-    -------
-    dict
-        {degree: ndarray [n_pairs, 2]}: births and deaths in Å², pairs of zero lifetime and
-        classes that never die left out, sorted.
-    """
-    value = np.concatenate(values)
-    degrees, births, deaths = reduce_pairs(values, boundaries).T
-    births, deaths = value[births], value[deaths]
-    diagrams = {}
-    for degree in range(len(values) - 1):
-        take = (degrees == degree) & (deaths > births)
-        points = np.stack([births[take], deaths[take]], axis=1)
-        diagrams[degree] = points[np.lexsort(points.T[::-1])]
-    return diagrams

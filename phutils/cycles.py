@@ -16,9 +16,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from phutils.alpha import alpha_filtration, reduce_pairs
+from phutils.alpha import alpha_filtration
 from phutils.diagrams import MIN_LIFETIME
 from phutils.frames import FrameError, check_frame, run_shards
+from phutils.reduction import reduce_pairs
 from phutils.volumes import boundary, mesh_of, ring_order, smallest_volume, solver
 
 EPSILON = 0.05  # Å^2; the paper names no value

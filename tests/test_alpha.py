@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phutils import alpha
+from phutils.reduction import reduce_filtration
 
 
 def random_box(seed, n=120, cell=(9.0, 9.5, 10.2), apart=0.9):
@@ -20,7 +21,7 @@ def random_box(seed, n=120, cell=(9.0, 9.5, 10.2), apart=0.9):
 
 
 def diagrams(positions, cell):
-    found = alpha.reduce_filtration(*alpha.alpha_filtration(positions, cell))
+    found = reduce_filtration(*alpha.alpha_filtration(positions, cell))
     # values that are equal in exact arithmetic may differ in the last bit
     return {k: pairs[pairs[:, 1] - pairs[:, 0] > 1e-9] for k, pairs in found.items()}
 
@@ -36,7 +37,7 @@ def assert_same(one, two, atol=1e-9):
 @pytest.mark.parametrize("n, cell", [(120, (9.0, 9.5, 10.2)), (216, (12.0, 12.0, 12.0))])
 def test_triangulation_fills_the_torus(n, cell):
     positions, cell = random_box(0, n, cell)
-    vertices, shifts, corners = alpha.periodic_delaunay(positions, np.diag(cell))
+    vertices, shifts, corners, _ = alpha.periodic_delaunay(positions, np.diag(cell))
     np.testing.assert_allclose(corners, positions[vertices] + shifts * cell)
     values, (edges, triangles, tetrahedra) = alpha.alpha_filtration(positions, cell)
     assert np.abs(alpha._triple(corners)).sum() / 6 == pytest.approx(cell.prod())
@@ -55,13 +56,30 @@ def test_no_simplex_enters_before_its_faces():
 
 def test_every_empty_circumsphere_is_empty():
     positions, cell = random_box(2)
-    *_, corners = alpha.periodic_delaunay(positions, np.diag(cell))
-    centre = corners[:, 0] + alpha._circumcentre(corners)
-    radius = np.linalg.norm(alpha._circumcentre(corners), axis=1)
+    *_, corners, centre = alpha.periodic_delaunay(positions, np.diag(cell))
+    radius = np.linalg.norm(centre, axis=1)
+    centre = corners[:, 0] + centre
     apart = centre[:, None] - positions[None]
     apart -= cell * np.round(apart / cell)
     nearest = np.linalg.norm(apart, axis=2).min(axis=1)
     np.testing.assert_allclose(nearest, radius, rtol=1e-9)
+
+
+def test_tetrahedra_centred_on_a_face_of_the_cell_are_kept_once():
+    positions, cell = random_box(7)
+    reference = diagrams(positions, cell)
+    *_, corners, centre = alpha.periodic_delaunay(positions, np.diag(cell))
+    for k in range(0, len(centre), len(centre) // 25):
+        moved = positions - corners[k, 0] - centre[k]  # the centre of one is now at the origin
+        assert len(alpha.alpha_filtration(moved, cell, jitter=0)[0][3]) == len(centre)
+        assert_same(reference, diagrams(moved, cell))
+
+
+def test_faces_that_do_not_match_are_degenerate():
+    """Squares between cubes can be cut along either diagonal, one from each side."""
+    grid = np.stack(np.indices((4, 4, 4)), -1).reshape(-1, 3) + 0.5
+    with pytest.raises(alpha.DegenerateError):
+        alpha.alpha_filtration(grid, [4.0] * 3, jitter=0)
 
 
 def test_circumcentres_are_equidistant():
@@ -126,7 +144,7 @@ def test_simple_cubic_lattice_has_its_known_diagram():
     grid = np.stack(np.indices((5, 5, 5)), -1).reshape(-1, 3) * 2.0
     with pytest.raises(alpha.DegenerateError):
         alpha.alpha_filtration(grid, [10.0, 10.0, 10.0], jitter=0)
-    found = alpha.reduce_filtration(*alpha.alpha_filtration(grid, [10.0] * 3))
+    found = reduce_filtration(*alpha.alpha_filtration(grid, [10.0] * 3))
     # edges at a^2/4, squares at a^2/2, cubes at 3a^2/4; three loops and three sheets never die
     for degree, count, pair in ((0, 124, (0, 1)), (1, 248, (1, 2)), (2, 124, (2, 3))):
         pairs = found[degree][found[degree][:, 1] - found[degree][:, 0] > 1e-6]
@@ -137,7 +155,7 @@ def test_one_atom_in_a_primitive_cell():
     """Face-centred cubic: triangles at a^2/6, tetrahedral and octahedral holes."""
     a = 3.6
     cell = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * a / 2
-    found = alpha.reduce_filtration(*alpha.alpha_filtration(np.zeros((1, 3)), cell))
+    found = reduce_filtration(*alpha.alpha_filtration(np.zeros((1, 3)), cell))
     pairs = {k: v[v[:, 1] - v[:, 0] > 1e-6] for k, v in found.items()}
     assert len(pairs[0]) == 0
     np.testing.assert_allclose(pairs[1], [[a**2 / 8, a**2 / 6]] * 3, atol=1e-6)
