@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phutils.alpha import alpha_filtration, reduce_filtration
+from phutils.alpha import alpha_filtration
 from phutils.frames import FrameError, check_frame, run_shards
 from phutils.homcloud_worker import homcloud_diagrams
+from phutils.reduction import reduce_filtration
 
 SHARD = 51  # frames; a fifth of a melt-quench run, so that shards end where trajectories do
 MIN_LIFETIME = 1e-6  # Å^2
