@@ -24,7 +24,9 @@ Needs the optional extra ``simulate`` (calorine, and NepTrainKit as the carrier 
 import argparse
 import json
 import multiprocessing
+import os
 import tempfile
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import cache
@@ -301,6 +303,12 @@ def _snapshot(atoms, trajectory, stage, step, labeller):
 def _start_worker(counter):
     global _progress
     _progress = counter
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)  # or a killed run would go on unseen, twice once it is started again
 
 
 def _advance(n):

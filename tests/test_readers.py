@@ -227,7 +227,7 @@ def test_one_bad_frame_among_many(tmp_path, name, ending):
         ({"energy": None, "REF_energy": "low"}, "REF_energy is 'low', expected a number"),
         ({"density": 2.4}, "density is given as 2.4 g/cm3, but masses and cell make 1.33 g/cm3"),
         ({"density": "high"}, "density is 'high', expected a number"),
-        ({"run": 1.5}, "run is '1.5', expected an integer"),
+        ({"run": 1.5}, "run is 1.5, expected an integer"),
         ({"stage": "x" * 40}, "more than 32 characters"),
     ],
 )
@@ -257,13 +257,13 @@ TEXT = '2\nLattice="4 0 0 0 5 0 0 0 6" Properties=species:S:1:pos:R:3 energy=-3\
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TEXT + TEXT[:-9], "frame 1: the file ends after 1 of 2 atoms"),
-        (TEXT + TEXT.replace("C 2 2 2", "C 2 2"), "frame 1: 7 columns in all, expected 4"),
-        (TEXT + TEXT.replace("2 2 2", "2 2 x"), "frame 1: could not convert"),
-        (TEXT + "C 1 1 1\n" + TEXT, "frame 1: expected the number of atoms"),
-        (TEXT + TEXT.replace("species", "spices"), "frame 1: no Properties"),
+        (TEXT + TEXT[:-9], "frame 1: the file ends within the frame"),
+        (TEXT + TEXT.replace("C 2 2 2", "C 2 2"), "frame 1: expected 4 fields on atom line 1"),
+        (TEXT + TEXT.replace("2 2 2", "2 2 x"), "frame 1: invalid field 'x' for property 'pos'"),
+        (TEXT + "C 1 1 1\n" + TEXT, "frame 1: Failed to parse int natoms from 'C 1 1 1'"),
+        (TEXT + TEXT.replace("species", "spices"), "frame 1: no atoms, or an atom of unknown"),
         (TEXT + TEXT.replace("Lattice", "Latex"), "frame 1: pbc is F F F"),
-        (TEXT + TEXT.replace(" 6", " 1 2 3"), "frame 1: cannot reshape"),
+        (TEXT + TEXT.replace(" 6", " 1 2 3"), "frame 1: Lattice has wrong shape"),
         (TEXT + TEXT.replace("Prop", 'pbc="" Prop'), "frame 1: pbc is F F F"),
         ("hello\nworld\n", "frame 0: ASE cannot read it"),
         ("2\n\nC 0 0 0\nC 2 2 2\n", "frame 0: no energy"),

@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -200,6 +201,36 @@ def test_a_killed_run_ends_in_the_same_frames(potential, tmp_path):
     assert len(np.unique(frames["energy"])) == 9
     np.testing.assert_allclose(frames["time"][[0, 3, 4, 8]], [0.125, 0.2, 0.22, 0.3], atol=1e-6)
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+PARENT = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from phutils import simulate
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    start = simulate._start_worker, (context.Value("q", 0),)
+    pool = ProcessPoolExecutor(1, context, *start)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 60)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    command = [sys.executable, str(script)]
+    found = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, timeout=120)
+    worker = int(found.stdout)
+    for _ in range(100):
+        status = Path(f"/proc/{worker}/stat")
+        if not status.exists() or status.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(worker, 9)
+    pytest.fail("the worker outlived its parent")
 
 
 def test_a_finished_trajectory_is_left_alone(tmp_path):
