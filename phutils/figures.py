@@ -108,7 +108,7 @@ def diagram(ax, pairs, window=(0.0, 8.0), colour=BLUE, label=None, size=6):
     ax.set_aspect("equal")
 
 
-def diagram_by_vertices(ax, cycles, window=(0.0, 8.0)):
+def diagram_by_vertices(ax, cycles, window=(0.0, 8.0), legend=True):
     """Add a persistence diagram whose points show how many atoms each pair's ring has.
 
     Parameters
@@ -117,6 +117,7 @@ def diagram_by_vertices(ax, cycles, window=(0.0, 8.0)):
     cycles : list of phutils.cycles.Cycle
     window : tuple of float
         Range of both axes in Å².
+    legend : bool
     """
     pairs = np.array([(c.birth, c.death) for c in cycles]).reshape(-1, 2)
     count = np.array([c.n_vertices for c in cycles])
@@ -125,7 +126,13 @@ def diagram_by_vertices(ax, cycles, window=(0.0, 8.0)):
         at = count >= size if size == max(RINGS) else count == size
         label = f"{size} or more" if size == max(RINGS) else str(size)
         ax.scatter(*pairs[at].T, s=14, color=colour, marker=marker, lw=0, label=label)
-    ax.legend(title="atoms in ring", loc="lower right", fontsize="small", markerscale=1.5)
+    if legend:
+        ax.legend(title="atoms in ring", loc="lower right", fontsize="small", markerscale=1.5)
+
+
+def ring_colour(n_vertices):
+    """Colour of a ring by its number of atoms, as in `diagram_by_vertices`."""
+    return RINGS[min(max(n_vertices, min(RINGS)), max(RINGS))][0]
 
 
 def on_mesh(ax, values, edges, signed=False, log=False, label=""):
@@ -196,7 +203,7 @@ def structure(atoms, colours=None, title="", marker=4):
     Parameters
     ----------
     atoms : ase.Atoms
-    colours : ndarray [n_atoms], optional
+    colours : str or ndarray [n_atoms], optional
         Colour of every atom; default: by its number of bonds (2 sky, 3 blue, 4 orange, else grey).
     title : str
     marker : float
@@ -220,23 +227,30 @@ def structure(atoms, colours=None, title="", marker=4):
     box = np.concatenate([[*(corners[[i, j]] * cell), [np.nan] * 3] for i, j in edges])
     figure = go.Figure()
     figure.add_scatter3d(
-        **_xyz(sticks), mode="lines", line={"color": "#777777", "width": 3}, hoverinfo="skip"
+        **xyz(sticks),
+        mode="lines",
+        line={"color": "#777777", "width": 3},
+        hoverinfo="skip",
+        showlegend=False,
     )
     figure.add_scatter3d(
-        **_xyz(box),
+        **xyz(box),
         mode="lines",
         line={"color": "#bbbbbb", "width": 1},
         hoverinfo="skip",
+        showlegend=False,
     )
     figure.add_scatter3d(
-        **_xyz(positions),
+        **xyz(positions),
         mode="markers",
         marker={"size": marker, "color": colours, "line": {"width": 0}},
         text=[f"atom {i}, {c} bonds" for i, c in enumerate(count)],
         hoverinfo="text",
+        showlegend=False,
     )
     hidden = dict(visible=False)
-    scene = dict(xaxis=hidden, yaxis=hidden, zaxis=hidden, aspectmode="data")
+    camera = dict(eye=dict(x=1.5, y=0.95, z=0.62), center=dict(x=0, y=0, z=-0.06))
+    scene = dict(xaxis=hidden, yaxis=hidden, zaxis=hidden, aspectmode="data", camera=camera)
     figure.update_layout(
         title={"text": title, "font": {"size": 14}},
         scene=scene,
@@ -247,8 +261,45 @@ def structure(atoms, colours=None, title="", marker=4):
     return figure
 
 
-def _xyz(points):
-    return dict(zip("xyz", np.round(points, 3).T, strict=True))
+def xyz(points):
+    """Points [n, 3] as plotly's arguments x, y, z, in single precision: half the page's size."""
+    return dict(zip("xyz", np.asarray(points, np.float32).T, strict=True))
+
+
+def side_by_side(views):
+    """Several 3D views in a row, with their titles above and one legend.
+
+    Parameters
+    ----------
+    views : list of plotly Figure
+        Made by `structure`.
+
+    Returns
+    -------
+    plotly Figure
+        A click on the legend hides what has the same ``legendgroup`` in all views.
+    """
+    figure, named = go.Figure(), set()
+    for k, view in enumerate(views):
+        scene = f"scene{k + 1 if k else ''}"
+        for trace in view.data:
+            figure.add_trace(trace)
+            figure.data[-1].scene = scene
+            if trace.name in named:
+                figure.data[-1].showlegend = False
+            elif trace.showlegend:
+                named.add(trace.name)
+        left, right = k / len(views), (k + 1) / len(views)
+        figure.layout[scene] = view.layout.scene
+        figure.layout[scene].domain = {"x": [left, right]}
+        place = dict(x=(left + right) / 2, y=1, xanchor="center", yanchor="bottom")
+        place |= dict(xref="paper", yref="paper", showarrow=False)
+        figure.add_annotation(text=view.layout.title.text, **place)
+    first = views[0].layout
+    figure.update_layout(
+        legend=first.legend, showlegend=bool(named), height=first.height, margin=first.margin
+    )
+    return figure.update_layout(margin_t=30)
 
 
 def with_slider(figures, labels, prefix="", start=0):
@@ -281,7 +332,7 @@ def with_slider(figures, labels, prefix="", start=0):
     ]
     slider = {"steps": steps, "active": start, "currentvalue": {"prefix": prefix}}
     combined = go.Figure(figures[start].data, figures[0].layout, frames)
-    combined.update_layout(
-        sliders=[slider | {"pad": {"t": 20}, "x": 0.04, "len": 0.92}], margin_b=80
-    )
+    slider |= {"pad": {"t": 35}, "x": 0.07, "len": 0.86}
+    height = (figures[0].layout.height or 450) + 100  # the slider stands below
+    combined.update_layout(sliders=[slider], margin_b=115, height=height)
     return combined

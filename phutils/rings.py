@@ -1,9 +1,12 @@
-"""Geometry of rings under periodic boundaries: coordinates, bonds, angles, restricted g(r)."""
+"""Rings under periodic boundaries: coordinates, planes, bonds, angles, restricted g(r).
+
+Also which few rings may stand for a frame (`typical_rings`).
+"""
 
 import numpy as np
 from ase.geometry import find_mic
 
-from phutils.frames import check_frame
+from phutils.frames import cell_matrix, check_frame
 from phutils.structure import radial_distribution
 
 
@@ -61,6 +64,104 @@ def ring_geometry(atoms, ring):
     back, before = -np.roll(ahead, 1, axis=0), np.roll(lengths, 1)
     cosines = np.einsum("ij,ij->i", ahead, back) / (lengths * before)
     return lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+
+
+def placed(atoms, cycle):
+    """Coordinates of a cycle's ring with its centre in the cell, for drawing.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    cycle : phutils.cycles.Cycle
+        Of this frame.
+
+    Returns
+    -------
+    ndarray [n, 3] or None
+        Å, in ring order; None if the boundary is not one closed loop or does not unwrap (see
+        `unwrap`), so that there is no ring to draw.
+    """
+    if not cycle.closed:
+        return None
+    try:
+        points = unwrap(atoms, cycle.vertices)
+    except ValueError:
+        return None
+    cell = cell_matrix(atoms.cell.array)
+    return points - np.floor(points.mean(axis=0) @ np.linalg.inv(cell)) @ cell
+
+
+def plane_of(points):
+    """Best-fit plane of a ring.
+
+    Parameters
+    ----------
+    points : ndarray [n, 3]
+        Å; three or more.
+
+    Returns
+    -------
+    centre : ndarray [3]
+        Mean of the points.
+    axes : ndarray [3, 3]
+        Rows are orthonormal and right-handed: the ring's longest direction, the one across it,
+        the normal. ``(points - centre) @ axes.T`` are coordinates in the plane and heights over
+        it. Signs are fixed by the largest component of the first two.
+    """
+    centre = points.mean(axis=0)
+    axes = np.linalg.svd(points - centre)[2]
+    largest = axes[[0, 1], np.abs(axes[:2]).argmax(axis=1)]
+    axes[:2] *= np.sign(largest)[:, None]
+    axes[2] = np.cross(axes[0], axes[1])
+    return centre, axes
+
+
+def typical_rings(atoms, cycles, sizes=(5, 6, 7), min_lifetime=0.3):
+    """A few rings that stand for a frame, as in the insets of the paper's Fig. 2.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    cycles : list of phutils.cycles.Cycle
+        Of this frame.
+    sizes : sequence of int
+        Numbers of atoms.
+    min_lifetime : float
+        Å²; for the rings of these sizes, which otherwise crowd at the diagonal.
+
+    Returns
+    -------
+    dict
+        {name: Cycle}; what the frame lacks, or what cannot be drawn (see `placed`), is left out.
+        ``"6 atoms"`` and so on: of the rings of that size and lifetime the one nearest to their
+        median birth and death. ``"3 atoms, longest life"`` and ``"largest birth"``: what they
+        say.
+    """
+    chosen = {}
+    for size in sizes:
+        found = [
+            cycle
+            for cycle in cycles
+            if cycle.n_vertices == size
+            and cycle.lifetime >= min_lifetime
+            and placed(atoms, cycle) is not None
+        ]
+        if found:
+            pairs = np.array([(cycle.birth, cycle.death) for cycle in found])
+            off = np.linalg.norm(pairs - np.median(pairs, axis=0), axis=1)
+            chosen[f"{size} atoms"] = found[off.argmin()]
+    extremes = {
+        "3 atoms, longest life": max(
+            (cycle for cycle in cycles if cycle.n_vertices == 3),
+            key=lambda cycle: cycle.lifetime,
+            default=None,
+        ),
+        "largest birth": max(cycles, key=lambda cycle: cycle.birth, default=None),
+    }
+    for name, cycle in extremes.items():
+        if cycle is not None and placed(atoms, cycle) is not None:
+            chosen[name] = cycle
+    return chosen
 
 
 def restricted_rdf(frames, cycles, sizes=(5, 6), r_max=5.0, bins=200):

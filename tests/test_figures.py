@@ -39,12 +39,34 @@ def test_show_carries_alt_text_for_the_page_and_json_for_jupyterlab(diamond, mon
     assert InteractiveShell  # the bundle is shown by IPython's own display
 
 
+def test_views_side_by_side_share_one_legend(diamond):
+    views = [figures.structure(diamond, title=title) for title in ("one", "two")]
+    for view in views:
+        view.add_scatter3d(x=[0], y=[0], z=[0], name="ring", legendgroup="ring", showlegend=True)
+    views[1].add_scatter3d(x=[0], y=[0], z=[0], name="pore", showlegend=True)
+    figure = figures.side_by_side(views)
+    assert [trace.scene for trace in figure.data] == ["scene"] * 4 + ["scene2"] * 5
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["ring", "pore"]
+    assert figure.layout.showlegend
+    domains = figure.layout.scene.domain.x, figure.layout.scene2.domain.x
+    assert domains == ((0, 0.5), (0.5, 1))
+    assert [note.text for note in figure.layout.annotations] == ["one", "two"]
+    assert views[1].data[0].scene is None  # the views themselves are as before
+    assert not figures.side_by_side([figures.structure(diamond)]).layout.showlegend
+
+
+def test_coordinates_are_sent_in_single_precision(diamond):
+    figure = figures.structure(diamond, colours="#aaaaaa")
+    assert figure.data[2].x.dtype == np.float32 and figure.data[2].marker.color == "#aaaaaa"
+
+
 def test_slider_has_a_step_a_figure(diamond):
     one, two = figures.structure(diamond), figures.structure(diamond, marker=9)
     figure = figures.with_slider([one, two], ["a", "b"], "radius ")
     assert [frame.name for frame in figure.frames] == ["a", "b"]
     assert [step.args[0] for step in figure.layout.sliders[0].steps] == [("a",), ("b",)]
     assert figure.frames[1].data[2].marker.size == 9
+    assert figure.layout.height == one.layout.height + 100  # room for the slider
     with pytest.raises(ValueError):
         figures.with_slider([one, two], ["a"])
 
@@ -80,6 +102,17 @@ def test_every_ring_is_drawn_once_by_its_size():
     assert {k: n for k, n in drawn.items() if k in wanted} == wanted
     assert sum(drawn.values()) == len(sizes)
     plt.close(fig)
+
+
+def test_diagram_without_legend_and_colours_of_rings():
+    fig, ax = plt.subplots()
+    figures.diagram_by_vertices(ax, [], legend=False)
+    assert ax.get_legend() is None
+    figures.diagram_by_vertices(ax, [])
+    assert ax.get_legend().get_title().get_text() == "atoms in ring"
+    plt.close(fig)
+    expected = [figures.RINGS[n][0] for n in (3, 6, 8, 8)]
+    assert [figures.ring_colour(n) for n in (0, 6, 8, 40)] == expected
 
 
 def test_stage_names():

@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 
 from phutils import rings
-from phutils.cycles import stable_volumes
+from phutils.cycles import Cycle, stable_volumes
 from phutils.dataset import load
 from phutils.structure import radial_distribution
 
@@ -45,6 +45,64 @@ def test_rdf_of_chosen_cycles():
         rings.restricted_rdf(frames, volumes, sizes=(2,))
     with pytest.raises(ValueError, match="2 frames but cycles of 1"):
         rings.restricted_rdf(frames, volumes[:1])
+
+
+def cycle(vertices, birth=0.5, death=2.0, closed=True):
+    none = np.empty((0, 3), int)
+    return Cycle(birth, death, 1.0, none, none[:, :2], np.array(vertices), closed)
+
+
+def test_placed_ring_has_its_centre_in_the_cell():
+    square = np.array([[9.5, 9.5, 1], [11.5, 9.5, 1], [11.5, 11.5, 1], [9.5, 11.5, 1]])
+    atoms = Atoms("C4", positions=square % 10, cell=[10.0] * 3, pbc=True)
+    points = rings.placed(atoms, cycle([0, 1, 2, 3]))
+    np.testing.assert_allclose(points, square - [10, 10, 0], atol=1e-12)
+    assert rings.placed(atoms, cycle([0, 1, 2, 3], closed=False)) is None
+    around = Atoms("C4", [[x, 1, 1] for x in (0, 2.5, 5, 7.5)], cell=[10.0] * 3, pbc=True)
+    assert rings.placed(around, cycle([0, 1, 2, 3])) is None  # winds around the cell
+
+
+def test_plane_of_a_tilted_ring():
+    rng = np.random.default_rng(5)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    angle = np.arange(6) * np.pi / 3
+    flat = np.stack([2 * np.cos(angle), np.sin(angle), 0.01 * (-1.0) ** np.arange(6)], axis=1)
+    centre, axes = rings.plane_of(flat @ turn.T + [1.0, 2, 3])
+    np.testing.assert_allclose(centre, [1, 2, 3], atol=1e-12)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(axes) == pytest.approx(1)
+    local = (flat @ turn.T) @ axes.T
+    np.testing.assert_allclose(abs(local), abs(flat), atol=1e-9)
+    assert (axes[[0, 1], abs(axes[:2]).argmax(axis=1)] > 0).all()
+
+
+def test_typical_rings_are_what_their_names_say():
+    structures = load("embedded")
+    atoms = structures[len(structures) - 1]
+    found = stable_volumes(atoms)
+    chosen = rings.typical_rings(atoms, found, sizes=(5, 6))
+    names = ["5 atoms", "6 atoms", "3 atoms, longest life", "largest birth"]
+    assert list(chosen) == names
+    assert chosen["largest birth"].birth == max(c.birth for c in found)
+    three = chosen["3 atoms, longest life"]
+    assert three.lifetime == max(c.lifetime for c in found if c.n_vertices == 3)
+    for size in (5, 6):
+        ring = chosen[f"{size} atoms"]
+        assert ring.n_vertices == size and ring.lifetime >= 0.3
+        same = [c for c in found if c.n_vertices == size and c.closed and c.lifetime >= 0.3]
+        births = np.array([c.birth for c in same])
+        assert np.quantile(births, 0.2) <= ring.birth <= np.quantile(births, 0.8)
+
+
+def test_rings_that_do_not_exist_are_left_out():
+    atoms = Atoms("C3", [[1.0, 1, 1], [2.4, 1, 1], [1.7, 2.2, 1]], cell=[20.0] * 3, pbc=True)
+    assert rings.typical_rings(atoms, []) == {}
+    short = cycle([0, 1, 2], 0.5, 0.6)
+    chosen = rings.typical_rings(atoms, [short], sizes=(3,))
+    assert list(chosen) == ["3 atoms, longest life", "largest birth"]
+    open_one = cycle([0, 1, 2], 0.7, 1.2, closed=False)
+    chosen = rings.typical_rings(atoms, [short, open_one], sizes=(3,))
+    assert chosen == {}  # neither the next best nor something that cannot be drawn
 
 
 @pytest.mark.parametrize(
