@@ -18,6 +18,7 @@ import numpy as np
 
 from phutils.splits import published_split, random_split, split_by
 from phutils.store import (
+    CHECKSUMS,
     FORMAT,
     cache_folder,
     cached_store,
@@ -49,6 +50,7 @@ PARTS = {
     "crystal": "216atom_crystal",
     "large": "512atom_amorphous",
 }
+LABELS = {"gfn1": "GFN1-xTB", "lda": "GPAW-LDA"}  # of some frames, beside NEP89 of all
 
 _TABLE = np.dtype(
     [
@@ -88,7 +90,7 @@ class Structures:
     ============================ ==============================================================
 
     ``source`` says where they come from, ``labels`` what the energies are: ``"NEP89"``,
-    ``"VASP-LDA"`` or ``"user"``.
+    ``"GFN1-xTB"``, ``"GPAW-LDA"``, ``"VASP-LDA"`` or ``"user"``.
     """
 
     source: str
@@ -136,7 +138,7 @@ class Structures:
 
     @property
     def fingerprint(self):
-        """Hexadecimal key of exactly these frames in this order, from the files' checksums."""
+        """Hexadecimal key of these frames and labels in this order, from the files' checksums."""
         used, first, file = np.unique(self._table["file"], return_index=True, return_inverse=True)
         order = np.argsort(first)  # files in order of appearance: the same by every route
         rows = np.stack([np.argsort(order)[file], self._table["row"]]).astype("<i4")
@@ -187,7 +189,7 @@ def _summary(structures):
 # --- the doors -----------------------------------------------------------------------------------
 
 
-def load(source="embedded", part="amorphous", *, energy_key=None, zenodo_url=None):
+def load(source="embedded", part="amorphous", *, labels=None, energy_key=None, zenodo_url=None):
     """Load structures with energies.
 
     Parameters
@@ -200,6 +202,10 @@ def load(source="embedded", part="amorphous", *, energy_key=None, zenodo_url=Non
     part : str
         ``"amorphous"`` (216 atoms, liquid and amorphous), ``"crystal"`` (diamond, 216 atoms),
         ``"large"`` (512 atoms) or ``"all"``. A single file has one part.
+    labels : str, optional
+        For the embedded data, or a folder made in the same way: ``"nep89"``, the default,
+        ``"gfn1"`` or ``"lda"``. The last two keep only the frames that have such an energy (see
+        `phutils.labels`). Other sources have one kind of labels, theirs.
     energy_key : str, optional
         For a file: the key of the total energy [eV]; see `phutils.readers.ENERGY_KEYS`.
     zenodo_url : str, optional
@@ -215,25 +221,30 @@ def load(source="embedded", part="amorphous", *, energy_key=None, zenodo_url=Non
     FileNotFoundError
         If the path, the embedded data or one of its files is missing.
     ValueError
-        If a checksum is wrong, or a frame cannot be used (see `phutils.readers.check_frame`).
+        If a checksum is wrong, a frame cannot be used (see `phutils.readers.check_frame`), there
+        are no such labels, or they belong to other frames.
     ConnectionError
         If the archive cannot be downloaded; a further call continues.
     """
     if part != "all" and part not in PARTS:
         raise ValueError(f"part is {part!r}, expected one of {', '.join(PARTS)}, all")
-    if source == "embedded":
-        return _open(Path(__file__).resolve().parents[1] / "data", part, "embedded", "NEP89")
+    if labels not in (None, "nep89", *LABELS):
+        raise ValueError(f"labels is {labels!r}, expected one of nep89, {', '.join(LABELS)}")
+    root = Path(__file__).resolve().parents[1] / "data"
+    root = root if source == "embedded" else Path(source).expanduser()
+    if source == "embedded" or (source != "zenodo" and root.is_dir()):
+        structures = _open(root, part, str(source), "NEP89")
+        return _relabelled(structures, root, labels) if labels in LABELS else structures
+    if labels in LABELS:
+        raise ValueError(f"labels {labels!r} exist for the embedded data, not for {source}")
     if source == "zenodo":
         from phutils import zenodo
 
         folder = zenodo.fetch(cache_folder(), zenodo_url or zenodo.ZENODO)
         return _open(folder, part, "zenodo", "VASP-LDA")
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _open(path, part, str(source), "NEP89")
     if part not in ("amorphous", "all"):
-        raise ValueError(f"{path} is a single file, it has no part {part!r}")
-    return _open(_convert(path, energy_key), "all", str(source), "user")
+        raise ValueError(f"{root} is a single file, it has no part {part!r}")
+    return _open(_convert(root, energy_key), "all", str(source), "user")
 
 
 def _convert(path, energy_key):
@@ -278,3 +289,31 @@ def _open(root, part, source, labels):
         rank = [folders.index(file.folder) if file.folder in folders else 3 for file in files]
         keys += [table["time"], table["run"], table["density"], np.array(rank)[table["file"]]]
     return Structures(source, labels, files, table[np.lexsort(keys)])
+
+
+def _relabelled(structures, root, labels):
+    """The frames of `structures` that have other labels below ``root``, with these energies."""
+    files, table = list(structures._files), structures._table.copy()
+    listed = (root / "labels" / CHECKSUMS).is_file()
+    found = list_files(root / "labels") if listed else []
+    found = {file.path.name: file for file in found if file.folder == labels}
+    chosen = np.zeros(len(table), bool)
+    for number in np.unique(table["file"]):
+        file = files[number]
+        if file.folder != PARTS["amorphous"] or file.path.name not in found:
+            continue
+        label = found[file.path.name]
+        records = read_records(label)
+        if (records["trajectory"] != file.digest.encode()).any():
+            raise ValueError(
+                f"{label.path} belongs to another version of {file.path}: label it again with "
+                f"`python -m phutils.labels --method {labels}`"
+            )
+        of_file = np.flatnonzero(table["file"] == number)
+        at = of_file[np.argsort(table["row"][of_file])][records["row"]]
+        chosen[at], table["energy"][at] = True, records["energy"]
+        both = hashlib.sha256(f"{file.digest} {label.digest}".encode())
+        files[number] = file._replace(digest=both.hexdigest())  # makes the fingerprint another
+    if not chosen.any():
+        raise ValueError(f"{root} holds no {labels!r} labels of these frames")
+    return Structures(structures.source, LABELS[labels], tuple(files), table[chosen])

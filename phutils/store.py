@@ -26,6 +26,12 @@ FORMAT = 1  # of the exact records; part of every cache key
 CHECKSUMS = "SHA256SUMS"
 STAGE_LENGTH = 32  # characters
 
+# Another label of one frame: its row in the trajectory's file, total energies [eV] extrapolated to
+# 0 K of the electrons and at their temperature, and the checksum of the trajectory's file.
+LABEL_DTYPE = np.dtype(
+    [("row", "<i4"), ("energy", "<f8"), ("free_energy", "<f8"), ("trajectory", "S64")]
+)
+
 _COMMON = [
     ("energy", "<f8"),
     ("density", "<f8"),

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,16 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from phutils import dataset
-from phutils.store import frame_dtype, pack_frame, write_checksums
+from phutils import artifacts, dataset
+from phutils.splits import hot_and_cold
+from phutils.store import (
+    LABEL_DTYPE,
+    frame_dtype,
+    list_files,
+    pack_frame,
+    read_records,
+    write_checksums,
+)
 
 DATA = Path(dataset.__file__).parents[1] / "data"
 PARTS = {
@@ -211,6 +220,101 @@ def test_wrong_arguments(tmp_path, root):
         dataset.load(tmp_path)
 
 
+# --- other labels --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled(root, tmp_path):
+    """A copy of `root` where two of the four amorphous trajectories have labels of two frames."""
+    folder = tmp_path / "labelled"
+    shutil.copytree(root, folder)
+    (folder / "labels" / "gfn1").mkdir(parents=True)
+    for file in list_files(folder):
+        if file.folder == "216atom_amorphous" and file.path.name in (
+            "2.0_run2.npy",
+            "3.5_run1.npy",
+        ):
+            records = np.zeros(2, LABEL_DTYPE)
+            records["row"], records["trajectory"] = [0, 2], file.digest
+            records["energy"] = [-400 - read_records(file)["density"][0], -500]
+            np.save(folder / "labels" / "gfn1" / file.path.name, records)
+    write_checksums(folder / "labels")
+    return folder
+
+
+def test_other_labels_come_with_their_frames(root, labelled):
+    everything = dataset.load(labelled)
+    for structures in (everything, dataset.load(labelled, labels="nep89")):
+        assert structures.labels == "NEP89"
+        assert structures.fingerprint == dataset.load(root).fingerprint
+    structures = dataset.load(labelled, labels="gfn1")
+    assert structures.labels == "GFN1-xTB"
+    assert "labels        GFN1-xTB" in str(structures)
+    np.testing.assert_allclose(structures.energy_per_atom * 8, [-402, -500, -403.5, -500])
+    np.testing.assert_array_equal(structures.density, [2.0, 2.0, 3.5, 3.5])
+    np.testing.assert_array_equal(structures.run, [2, 2, 1, 1])
+    np.testing.assert_allclose(structures.time, [0.5, 1.5, 0.5, 1.5])
+    assert structures[2].info["energy"] == -403.5
+    same = everything[[3, 5, 6, 8]]
+    np.testing.assert_array_equal(structures.trajectory, same.trajectory)
+    for ours, theirs in zip(structures, same, strict=True):
+        assert ours == theirs
+    assert len(dataset.load(labelled, "all", labels="gfn1")) == 4
+
+
+def test_results_from_energies_are_not_shared_between_labels(labelled, tmp_path):
+    """`artifacts.cached` must not serve what was computed from other energies of these frames."""
+    ours = dataset.load(labelled, labels="gfn1")
+    theirs = dataset.load(labelled)[[3, 5, 6, 8]]
+    assert ours.fingerprint != theirs.fingerprint
+    found = [
+        artifacts.cached(tmp_path, hot_and_cold, structures)["high energy"].tolist()
+        for structures in (ours, theirs, ours)
+    ]
+    assert found[0] == found[2] == [True, False, False, False]
+    assert found[1] == hot_and_cold(theirs)["high energy"].tolist() != found[0]
+
+    path = labelled / "labels" / "gfn1" / "2.0_run2.npy"
+    records = np.load(path)
+    records["energy"][1] += 1e-9
+    np.save(path, records)
+    write_checksums(labelled / "labels")
+    again = dataset.load(labelled, labels="gfn1")
+    assert again.fingerprint != ours.fingerprint
+    assert again[2:].fingerprint == ours[2:].fingerprint
+
+
+def test_labels_of_other_frames_are_refused(labelled):
+    path = labelled / "216atom_amorphous" / "3.5_run1.npy"
+    records = np.load(path)
+    records["scaled_positions"][0, 0, 0] += 1
+    np.save(path, records)
+    write_checksums(labelled)
+    message = r"gfn1/3\.5_run1\.npy belongs to another version of .*3\.5_run1\.npy: label it again"
+    with pytest.raises(ValueError, match=message):
+        dataset.load(labelled, labels="gfn1")
+    assert len(dataset.load(labelled)) == 12
+    (labelled / "labels" / "gfn1" / "2.0_run2.npy").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"gfn1/2\.0_run2\.npy is corrupt"):
+        dataset.load(labelled, labels="gfn1")
+
+
+def test_missing_labels_are_said(root, labelled, own_file):
+    for folder, part, labels in (
+        (root, "amorphous", "gfn1"),
+        (labelled, "crystal", "gfn1"),
+        (labelled, "amorphous", "lda"),
+    ):
+        with pytest.raises(ValueError, match=f"holds no '{labels}' labels of these frames"):
+            dataset.load(folder, part, labels=labels)
+    with pytest.raises(ValueError, match="labels is 'dft', expected one of nep89, gfn1, lda"):
+        dataset.load(labelled, labels="dft")
+    for source in ("zenodo", own_file[0]):
+        with pytest.raises(ValueError, match="'gfn1' exist for the embedded data, not for"):
+            dataset.load(source, labels="gfn1")
+    assert dataset.load(own_file[0], labels="nep89").labels == "user"  # the default of chapters
+
+
 # --- a reader's own file -------------------------------------------------------------------------
 
 
@@ -311,6 +415,25 @@ def test_embedded_frames(part):
         assert energy[hot].mean() > energy[~hot].mean() + 0.3
 
 
+@pytest.mark.parametrize("labels", dataset.LABELS)
+def test_embedded_labels(labels):
+    sums = DATA / "labels" / "SHA256SUMS"
+    listed = (
+        [line for line in sums.read_text().splitlines() if labels in line] if sums.exists() else []
+    )
+    if not listed:  # not computed yet
+        with pytest.raises(ValueError, match=f"holds no '{labels}' labels"):
+            dataset.load("embedded", labels=labels)
+        return
+    structures = dataset.load("embedded", labels=labels)
+    assert len(np.unique(structures.trajectory)) == len(listed)
+    assert (structures.n_atoms == 216).all()
+    hot, cold = structures.stage == "buffer_high", structures.stage == "quench2"
+    if hot.any() and cold.any():
+        energy = structures.energy_per_atom
+        assert 0.5 < energy[hot].mean() - energy[cold].mean() < 2.5
+
+
 def test_embedded_atoms_keep_their_distance():
     structures = dataset.load("embedded")
     sample = np.random.default_rng(0).choice(len(structures), 20, replace=False)
@@ -341,7 +464,7 @@ def test_embedded_store_is_small_and_documented():
     files = [path for path in DATA.rglob("*.npy") if ".partial" not in path.parts]
     assert sum(path.stat().st_size for path in files) < 40e6
     readme = (DATA / "README.md").read_text()
-    for name in frame_dtype(216).names:
+    for name in (*frame_dtype(216).names, *LABEL_DTYPE.names, *dataset.LABELS):
         assert f"`{name}`" in readme
     assert "sha256sum -c SHA256SUMS" in readme
     assert "CC BY 4.0" in readme
