@@ -1,25 +1,52 @@
 """Frames on their way into a computation: what is checked, and how many are done in parallel."""
 
 import os
+from collections import deque
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 
 import numpy as np
-from joblib import Parallel, delayed
+from ase import Atoms
+from ase.geometry import minkowski_reduce
+from joblib import effective_n_jobs
+from joblib.externals.loky import ProcessPoolExecutor
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from phutils.artifacts import cached
 
 TOO_CLOSE = 1e-3  # Å
+TOO_FAR = 1e9  # cells away from home; rounding has then eaten the position
+IDLE = 300  # s after which waiting processes end
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class FrameError(ValueError):
     """Something cannot be computed for a frame; the message names the frame and says why."""
 
 
+# --- one frame -----------------------------------------------------------------------------------
+
+
 def cell_matrix(cell):
     """Lattice vectors as rows, [3, 3], from those or from the edge lengths of a box, [3]."""
     cell = np.asarray(cell, float)
     return np.diag(cell) if cell.shape == (3,) else cell
+
+
+def _shortest_vectors(cell):
+    """The same lattice by its shortest vectors: a slanted cell may need thousands of images."""
+    if cell.shape != (3, 3) or not np.isfinite(cell).all():
+        raise FrameError(f"the cell is {cell.tolist()} Å")
+    try:
+        with np.errstate(all="ignore"):
+            short = np.array(minkowski_reduce(cell)[0])
+    except (ArithmeticError, RuntimeError, ValueError):  # linearly dependent vectors
+        short = np.zeros((3, 3))
+    period = np.linalg.norm(short, axis=1).min()
+    if not period > TOO_CLOSE:
+        raise FrameError(f"the cell {cell.tolist()} Å has no volume: it repeats every {period:g} Å")
+    return short
 
 
 def check_frame(positions, cell, pbc=True):
@@ -38,42 +65,63 @@ def check_frame(positions, cell, pbc=True):
     positions : ndarray [n, 3]
         Wrapped into the cell.
     cell : ndarray [3, 3]
+        The shortest vectors of the same lattice.
     """
     positions, cell = np.asarray(positions, float), cell_matrix(cell)
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise FrameError(f"positions have shape {positions.shape}, not (n, 3)")
     if not len(positions):
         raise FrameError("there are no atoms")
-    if not np.isfinite(positions).all():
-        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise FrameError(f"position of atom {atom} is {positions[atom].tolist()}")
-    if cell.shape != (3, 3) or not np.isfinite(cell).all():
-        raise FrameError(f"the cell is {cell.tolist()} Å")
-    if not abs(np.linalg.det(cell)) > 1e-3 * np.linalg.norm(cell, axis=1).prod():
-        raise FrameError(f"the cell {cell.tolist()} Å has no volume")
+    cell = _shortest_vectors(cell)
+    with np.errstate(all="ignore"):
+        scaled = positions @ np.linalg.inv(cell)
+        lost = ~(np.abs(scaled) < TOO_FAR).all(axis=1)
+    if lost.any():
+        atom = int(np.flatnonzero(lost)[0])
+        raise FrameError(f"position of atom {atom} is {positions[atom].tolist()} Å")
     if not np.all(pbc):
         raise FrameError(f"boundaries are not periodic (pbc = {np.asarray(pbc).tolist()})")
-    scaled = positions @ np.linalg.inv(cell)
     scaled -= np.floor(scaled)
     scaled[scaled >= 1] = 0  # a coordinate just below zero rounds up to the full length
+    _check_distances(scaled, cell)
+    return scaled @ cell, cell
+
+
+def _check_distances(scaled, cell):
+    """Raise `FrameError` for atoms at one place; NumPy arrays [n, 3] in the cell, [3, 3]."""
+    volume = abs(np.linalg.det(cell))
+    spacing = (2**0.5 * volume / len(scaled)) ** (1 / 3)  # in the densest packing there is
+    if spacing < TOO_CLOSE:
+        raise FrameError(f"{len(scaled)} atoms in {volume:.3g} Å³ cannot be {TOO_CLOSE:g} Å apart")
     # distances in scaled coordinates times the smallest stretch of the cell bound those in Å
     limit = TOO_CLOSE / np.linalg.svd(cell, compute_uv=False).min()
     close = cKDTree(scaled, boxsize=1).query_pairs(min(limit, 0.49), output_type="ndarray")
     apart = scaled[close[:, 1]] - scaled[close[:, 0]]
-    close = close[np.linalg.norm((apart - np.round(apart)) @ cell, axis=1) < TOO_CLOSE]
-    if len(close):
-        raise FrameError(f"atoms {close[0][0]} and {close[0][1]} are at the same place")
-    return scaled @ cell, cell
+    apart = np.linalg.norm((apart - np.round(apart)) @ cell, axis=1)
+    for i in np.flatnonzero(apart < TOO_CLOSE)[:1]:
+        first, second = sorted(close[i].tolist())
+        raise FrameError(f"atoms {first} and {second} are at the same place ({apart[i]:.1e} Å)")
 
 
-def _checked_shards(structures, size):
+# --- many frames ---------------------------------------------------------------------------------
+
+
+def _checked(atoms):
+    if not isinstance(atoms, Atoms):
+        raise FrameError(f"an object of type {type(atoms).__name__} is no ase.Atoms")
+    return check_frame(atoms.positions, atoms.cell.array, atoms.pbc)
+
+
+def _checked_shards(structures, size, errors):
     """Yield (index of the first frame, checked frames) for one shard after another."""
     frames, first = [], 0
     for i, atoms in enumerate(structures):
         try:
-            frames.append(check_frame(atoms.positions, atoms.cell.array, atoms.pbc))
+            frames.append(_checked(atoms))
         except FrameError as error:
-            raise FrameError(f"frame {i}: {error}") from None
+            if errors == "raise":
+                raise FrameError(f"frame {i}: {error}") from None
+            frames.append(str(error))
         if len(frames) == size:
             yield first, frames
             frames, first = [], i + 1
@@ -87,10 +135,48 @@ def _run_shard(folder, function, frames, settings, first):
     return cached(folder, function, frames, *settings, first=first)
 
 
+@cache
+def _processes(n_jobs, parent):
+    """Worker processes, kept for the next call, because a start costs seconds.
+
+    Not joblib's `Parallel`: its generator runs ahead of a slow reader without bound.
+    """
+    return ProcessPoolExecutor(n_jobs, timeout=IDLE, env=ONE_THREAD)
+
+
+def _in_order(calls, n_jobs):
+    """Results of ``function(*args)`` for every (function, *args), at most 2 `n_jobs` ahead."""
+    if n_jobs == 1:
+        yield from (function(*args) for function, *args in calls)
+        return
+    pool, ahead = _processes(n_jobs, os.getpid()), deque()
+    try:
+        for call in calls:
+            ahead.append(pool.submit(*call))
+            if len(ahead) > 2 * n_jobs:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    except BrokenProcessPool:
+        _processes.cache_clear()
+        raise
+
+
 def run_shards(
-    function, structures, settings, size, label, n_jobs=None, folder=None, progress=True
+    function,
+    structures,
+    settings,
+    size,
+    label,
+    n_jobs=None,
+    folder=None,
+    progress=True,
+    errors="raise",
 ):
     """Apply a function to many frames, a shard at a time, in parallel, with what is done on disk.
+
+    However many frames there are and however slowly the results are taken, only about 2 `n_jobs`
+    shards are in memory.
 
     Parameters
     ----------
@@ -112,6 +198,9 @@ def run_shards(
         that a killed run continues where it was and a second one only reads.
     progress : bool
         Show a progress bar.
+    errors : {"raise", "skip"}
+        With ``skip`` the function gets a message (str) in the place of a frame that did not pass
+        the check, and ``first=None``: it must note its own failures, and raise nothing.
 
     Yields
     ------
@@ -123,17 +212,18 @@ def run_shards(
     FrameError
         Naming the frame and what is wrong with it.
     """
-    n_jobs = n_jobs or os.cpu_count()
+    if errors not in ("raise", "skip"):
+        raise ValueError(f"unknown errors {errors!r}: choose raise or skip")
     total = len(structures) if hasattr(structures, "__len__") else None
-    counts = []
+    counts = deque()
 
     def calls():
-        for first, frames in _checked_shards(structures, size):
+        for first, frames in _checked_shards(structures, size, errors):
             counts.append(len(frames))
-            yield delayed(_run_shard)(folder, function, frames, settings, first)
+            first = first if errors == "raise" else None
+            yield _run_shard, folder, function, frames, settings, first
 
     with tqdm(total=total, desc=label, unit="frame", mininterval=2, disable=not progress) as bar:
-        parallel = Parallel(n_jobs, return_as="generator", pre_dispatch=2 * n_jobs)
-        for k, shard in enumerate(parallel(calls())):
+        for shard in _in_order(calls(), effective_n_jobs(n_jobs or -1)):
             yield shard
-            bar.update(counts[k])
+            bar.update(counts.popleft())

@@ -6,10 +6,11 @@ is fitted on training frames alone.
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.sparse import coo_array, csr_array, issparse
+from scipy.sparse import coo_array, csr_array, issparse, vstack
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+NORMALISATIONS = ("probability", "per_atom", "none")
 READINGS = ("global", "pixel", "sample", "scale", "none")
 CHUNK = 1024  # frames
 
@@ -27,9 +28,10 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
         Homology degree; the paper has 1.
     smoothing : float
         Standard deviation of a Gaussian filter, in bins; the paper has none.
-    probability : bool
-        Divide each histogram by its sum, as the paper does, so that it does not depend on the
-        size of the system; otherwise counts.
+    normalise : {"probability", "per_atom", "none"}
+        Divide each histogram by its sum, as the paper does, or by the number of atoms; both make
+        systems of different size alike, but only counts per atom keep how many pairs there are.
+        ``none``: plain counts.
     sparse : bool
         Give a sparse matrix: without smoothing about 250 of 16,384 bins of a frame are filled.
 
@@ -44,14 +46,14 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
         window=(0.0, 8.0),
         degree=1,
         smoothing=0.0,
-        probability=True,
+        normalise="probability",
         sparse=False,
     ):
         self.bins = bins
         self.window = window
         self.degree = degree
         self.smoothing = smoothing
-        self.probability = probability
+        self.normalise = normalise
         self.sparse = sparse
 
     def __sklearn_is_fitted__(self):
@@ -68,8 +70,10 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For fewer than one bin or an empty window.
+            For fewer than one bin, an empty window or an unknown normalisation.
         """
+        if self.normalise not in NORMALISATIONS:
+            raise ValueError(f"unknown {self.normalise!r}: choose one of {NORMALISATIONS}")
         if self.bins < 1 or not self.window[1] > self.window[0]:
             raise ValueError(f"no histogram with {self.bins} bins on {self.window} Å²")
         return self
@@ -79,7 +83,9 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        diagrams : phutils.diagrams.Diagrams
+        diagrams : phutils.diagrams.Diagrams or iterable of these
+            An iterable, like `phutils.diagrams.iter_diagrams`, is taken a block at a time, with
+            nothing but the histograms kept; of many frames they should be sparse.
 
         Returns
         -------
@@ -91,19 +97,35 @@ class PersistenceHistogram(TransformerMixin, BaseEstimator):
         KeyError
             If the diagrams were computed without this degree.
         ValueError
-            If a frame has no pair inside the window and a probability is wanted.
+            If a frame has no pair inside the window and a probability is wanted, or if its number
+            of atoms is wanted and not known.
         """
+        self.fit(None)
+        if hasattr(diagrams, "pairs"):
+            return self._histograms(diagrams, 0)
+        empty = np.empty((0, self.bins, self.bins), np.float32)
+        parts, start = [csr_array(empty.reshape(0, self.bins**2)) if self.sparse else empty], 0
+        for block in diagrams:
+            parts.append(self._histograms(block, start))
+            start += len(block)
+        return vstack(parts, "csr") if self.sparse else np.concatenate(parts)
+
+    def _histograms(self, diagrams, start):
+        """Histograms of one block, of which the first frame has the index `start`."""
         if self.degree not in diagrams.pairs:
             raise KeyError(f"the diagrams hold degrees {diagrams.degrees}, not {self.degree}")
         inside, pixel = self._pixels(diagrams.pairs[self.degree])
         frame = np.repeat(np.arange(len(diagrams)), diagrams.counts(self.degree))[inside]
         shape = len(diagrams), self.bins**2
         counts = coo_array((np.ones(len(pixel), np.float32), (frame, pixel)), shape).tocsr()
-        if self.probability:
-            total = np.bincount(frame, minlength=shape[0])
-            if (total == 0).any():
-                empty = int(np.flatnonzero(total == 0)[0])
-                raise ValueError(f"frame {empty} has no pair of degree {self.degree} in the window")
+        if self.normalise != "none":
+            per_atom = self.normalise == "per_atom"
+            total = diagrams.n_atoms if per_atom else np.bincount(frame, minlength=shape[0])
+            for i in np.flatnonzero(total == 0)[:1]:
+                problem = f"no pair of degree {self.degree} in the window"
+                problem = "no known number of atoms" if per_atom else problem
+                problem = f"no diagram: {diagrams.failed[i]}" if i in diagrams.failed else problem
+                raise ValueError(f"frame {start + i} has {problem}")
             counts.data /= np.repeat(total, np.diff(counts.indptr)).astype(np.float32)
         if self.smoothing:
             counts = self._smooth(counts)

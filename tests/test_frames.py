@@ -1,3 +1,8 @@
+import os
+import time
+import weakref
+from concurrent.futures.process import BrokenProcessPool
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -12,6 +17,16 @@ def weigh(shard, power, first=0):
         if len(positions) > 5:
             raise FrameError(f"frame {i}: {len(positions)} atoms")
     return {"n": np.array([len(positions) ** power for positions, _ in shard])}
+
+
+def outcome(shard, first=0):
+    """A stand-in that notes what it is given: the number of atoms, or the message."""
+    said = [frame if isinstance(frame, str) else f"{len(frame[0])} atoms" for frame in shard]
+    return {"said": np.array(said), "first": np.array(-1 if first is None else first)}
+
+
+def die(shard, first=0):
+    os._exit(3)
 
 
 def boxes(*sizes):
@@ -62,3 +77,67 @@ def test_atoms_at_one_place_are_found_in_a_slanted_cell():
         frames.check_frame(positions, cell)
     positions[2] += 0.01
     frames.check_frame(positions, cell)
+
+
+@pytest.mark.parametrize(
+    "slant", [[[1, 0, 0], [40, 1, 0], [-7, 30, 1]], [[1, 0, 0], [0, -1, 0], [1, 0, 1]]]
+)
+def test_a_slanted_cell_is_given_by_its_shortest_vectors(slant):
+    box = np.diag([4.0, 5.0, 6.0])
+    positions, cell = frames.check_frame([[1.0, 1, 1], [3.5, 9, -8]], np.array(slant) @ box)
+    np.testing.assert_allclose(np.abs(cell), box, atol=1e-12)
+    shifts = (positions - [[1.0, 1, 1], [3.5, 9, -8]]) @ np.linalg.inv(box)
+    np.testing.assert_allclose(shifts, shifts.round(), atol=1e-12)
+
+
+def test_something_else_than_a_frame_is_named():
+    options = dict(size=2, label="x", n_jobs=1, progress=False)
+    with pytest.raises(FrameError, match="^frame 1: an object of type NoneType is no ase.Atoms"):
+        list(frames.run_shards(weigh, [*boxes(1), None], (1,), **options))
+    with pytest.raises(FrameError, match="^frame 0: an object of type Atom is no ase.Atoms"):
+        list(frames.run_shards(weigh, boxes(3)[0], (1,), **options))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_run_can_go_on_with_the_other_frames(n_jobs):
+    structures = boxes(1, 2, 3)
+    structures[1].positions[1] = np.nan
+    options = dict(size=2, label="x", n_jobs=n_jobs, progress=False)
+    one, two = frames.run_shards(outcome, structures, (), errors="skip", **options)
+    assert one["said"].tolist() == ["1 atoms", "position of atom 1 is [nan, nan, nan] Å"]
+    assert two["said"].tolist() == ["3 atoms"] and one["first"] == two["first"] == -1
+    one, two = frames.run_shards(outcome, boxes(1, 2, 3), (), **options)
+    assert (one["first"], two["first"]) == (0, 2)
+    with pytest.raises(ValueError, match="unknown errors 'ignore'"):
+        list(frames.run_shards(outcome, structures, (), errors="ignore", **options))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_frames_are_read_when_their_turn_comes_and_results_are_let_go(n_jobs):
+    read = []
+
+    def stream():
+        for i in range(200):
+            read.append(i)
+            yield boxes(3)[0]
+
+    options = dict(size=2, label="x", n_jobs=n_jobs, progress=False)
+    shards, kept = frames.run_shards(weigh, stream(), (1,), **options), []
+    assert not read
+    for k in range(20):
+        kept.append(weakref.ref(next(shards)["n"]))
+        time.sleep(0.02)  # a slow reader
+        assert len(read) <= 2 * (k + 1) + (4 * n_jobs if n_jobs > 1 else 0)
+    assert [ref() is None for ref in kept[:-1]] == [True] * 19
+    shards.close()
+    time.sleep(0.1)
+    before = len(read)
+    assert len(list(frames.run_shards(weigh, boxes(1, 2, 3), (1,), **options))) == 2
+    assert len(read) == before  # nothing goes on behind our back
+
+
+def test_a_dead_process_ends_the_run_but_not_the_next_one():
+    options = dict(size=1, label="x", n_jobs=2, progress=False)
+    with pytest.raises(BrokenProcessPool):
+        list(frames.run_shards(die, boxes(1, 2, 3), (), **options))
+    assert len(list(frames.run_shards(weigh, boxes(1, 2, 3), (1,), **options))) == 3

@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -17,11 +19,11 @@ def found():
     frames[0][1][0] = [0.0, 8.0]  # the corner belongs to the last bin
     frames[0][1][1] = [0.25, 8.1]  # outside
     frames[0][1][2] = [1 / 16, 2.0]  # exactly on an edge
-    return Diagrams.from_frames(frames, (1,))
+    return Diagrams.from_frames(frames, (1,), n_atoms=[8, 14, 11])
 
 
 def test_equals_numpy(found):
-    counts = PersistenceHistogram(bins=128, probability=False).fit_transform(found)
+    counts = PersistenceHistogram(bins=128, normalise="none").fit_transform(found)
     for i in range(3):
         window = [[0, 8], [0, 8]]
         expected = np.histogram2d(*found[i][1].T, bins=128, range=window)[0]
@@ -35,6 +37,48 @@ def test_probability_does_not_depend_on_size(found):
     one, two = (PersistenceHistogram(bins=16).fit_transform(d) for d in (found, twice))
     np.testing.assert_allclose(one.sum(axis=(1, 2)), 1, rtol=1e-6)
     np.testing.assert_allclose(one, two)
+
+
+def test_counts_per_atom_keep_how_many_pairs_there_are(found):
+    counts = PersistenceHistogram(bins=16, normalise="none").fit_transform(found)
+    per_atom = PersistenceHistogram(bins=16, normalise="per_atom").fit_transform(found)
+    np.testing.assert_allclose(per_atom, counts / np.array([8, 14, 11])[:, None, None], rtol=1e-6)
+    doubled = [{1: np.concatenate([frame[1], frame[1]])} for frame in found]
+    twice = Diagrams.from_frames(doubled, (1,), n_atoms=[16, 28, 22])
+    again = PersistenceHistogram(bins=16, normalise="per_atom").fit_transform(twice)
+    np.testing.assert_allclose(again, per_atom, rtol=1e-6)
+    rich = Diagrams.from_frames(doubled, (1,), n_atoms=[8, 14, 11])
+    more = PersistenceHistogram(bins=16, normalise="per_atom").fit_transform(rich)
+    np.testing.assert_allclose(more, 2 * per_atom, rtol=1e-6)
+
+
+@pytest.mark.parametrize("normalise", ["probability", "per_atom", "none"])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 1.5])
+def test_a_stream_of_blocks_gives_the_same(found, normalise, sparse, smoothing):
+    histogram = PersistenceHistogram(16, normalise=normalise, sparse=sparse, smoothing=smoothing)
+    whole = histogram.fit_transform(found)
+    blocks = (found[start : start + 2] for start in (0, 2))
+    stream = histogram.fit_transform(blocks)
+    assert type(stream) is type(whole) and stream.dtype == whole.dtype
+    if sparse:
+        whole, stream = whole.toarray(), stream.toarray()
+    np.testing.assert_array_equal(stream, whole)
+    assert histogram.fit_transform(iter([])).shape == (0, *whole.shape[1:])
+
+
+def test_blocks_are_let_go(found):
+    gone = []
+
+    def blocks():
+        for start in (0, 1, 2):
+            block = found[start : start + 1]
+            gone.append(weakref.ref(block))
+            yield block
+            del block
+            assert [ref() is None for ref in gone[:-1]] == [True] * start
+
+    assert PersistenceHistogram(8, sparse=True).fit_transform(blocks()).shape == (3, 64)
 
 
 def test_smoothing_keeps_the_shape_and_spreads(found):
@@ -102,6 +146,18 @@ def test_bad_input(found):
         PersistenceHistogram(window=(8.0, 8.0)).fit(found)
     with pytest.raises(ValueError, match="frame 0 has no pair"):
         PersistenceHistogram(window=(20.0, 30.0)).fit_transform(found)
+    with pytest.raises(ValueError, match="unknown 'counts': choose one of"):
+        PersistenceHistogram(normalise="counts").fit_transform(found)
+    nameless = Diagrams.from_frames([found[0]], (1,))
+    with pytest.raises(ValueError, match="frame 0 has no known number of atoms"):
+        PersistenceHistogram(normalise="per_atom").transform(nameless)
+    bad = Diagrams.from_frames([found[0], {1: []}], (1,), [8, 0], {1: "there are no atoms"})
+    for normalise in ("probability", "per_atom"):
+        with pytest.raises(ValueError, match="frame 1 has no diagram: there are no atoms"):
+            PersistenceHistogram(normalise=normalise).transform(bad)
+    with pytest.raises(ValueError, match="frame 4 has no diagram"):
+        PersistenceHistogram().transform([found, bad])
+    assert PersistenceHistogram().transform(bad[bad.valid]).shape == (1, 128, 128)
     with pytest.raises(ValueError, match="unknown reading 'zscore'"):
         Standardise("zscore").fit(np.ones((2, 4, 4)))
     with pytest.raises(ValueError, match="histogram 1 holds a value that is not finite"):

@@ -3,7 +3,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from phutils.splits import hot_and_cold, published_split, random_split, split_by
+from phutils.splits import (
+    hot_and_cold,
+    independent_groups,
+    inner_splits,
+    learning_splits,
+    named_splits,
+    published_split,
+    random_split,
+    split_by,
+)
 
 
 @pytest.fixture
@@ -118,6 +127,99 @@ def test_published_split():
     assert (train.tolist(), test.tolist()) == ([0, 3], [1, 4])
     with pytest.raises(ValueError, match="no published split among these frames of test"):
         published_split(columns(trajectory=np.zeros(5)))
+
+
+def test_random_split_by_given_labels(frames):
+    labels = np.arange(60) // 5
+    train, test = random_split(frames, 0.25, seed=2, by=labels)
+    assert len(test) == 15 and not set(labels[train]) & set(labels[test])
+    assert_partition(train, test, 60)
+    with pytest.raises(ValueError, match="0.2 of 1 groups: a side is empty"):
+        random_split(frames, by=np.zeros(60))
+
+
+def test_few_trajectories_are_cut_into_stretches(frames):
+    np.testing.assert_array_equal(independent_groups(frames), frames.trajectory)
+    two = columns(trajectory=np.array([7, 3] * 30))
+    groups = independent_groups(two)
+    assert len(np.unique(groups)) == 20
+    for label in np.unique(groups):
+        at = np.flatnonzero(groups == label)
+        assert len(at) == 3 and len(np.unique(two.trajectory[at])) == 1
+        assert np.ptp(at) == 4  # neighbours within their trajectory
+
+
+def test_named_splits(frames):
+    splits = named_splits(frames, repeats=3, test_fraction=0.34, seed=5)
+    assert {name: len(pairs) for name, pairs in splits.items()} == {
+        "random": 3,
+        "by trajectory": 3,
+        "one run out": 2,
+        "one density out": 3,
+        "one stage out": 2,
+    }
+    for pairs in splits.values():
+        for train, test in pairs:
+            assert_partition(train, test, 60)
+    for train, test in splits["by trajectory"]:
+        assert not set(frames.trajectory[train]) & set(frames.trajectory[test])
+    np.testing.assert_array_equal(splits["random"][1][1], random_split(frames, 0.34, 6)[1])
+    assert len({tuple(test) for _, test in splits["random"]}) == 3
+
+
+def test_splits_that_are_not_possible_are_left_out(frames):
+    one = columns(
+        density=np.full(40, 2.0),
+        run=np.ones(40),
+        stage=np.full(40, ""),
+        trajectory=np.zeros(40, int),
+        split=np.arange(40) % 2 + 1,
+    )
+    splits = named_splits(one, repeats=1)
+    assert list(splits) == ["random", "by trajectory", "as published"]
+    train, test = splits["by trajectory"][0]
+    assert len(test) == 8 and len(train) == 32
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_inner_splits_stay_within_the_training_set(frames, grouped):
+    groups = frames.trajectory if grouped else None
+    splits = named_splits(frames, 2, 0.34)["by trajectory"]
+    for (train, _), (fit, validation) in zip(
+        splits, inner_splits(splits, groups, 0.25, seed=1), strict=True
+    ):
+        np.testing.assert_array_equal(np.sort(np.concatenate([fit, validation])), train)
+        assert len(validation) == 10
+        shared = set(frames.trajectory[fit]) & set(frames.trajectory[validation])
+        assert bool(shared) != grouped
+    with pytest.raises(ValueError, match="a side is empty"):
+        inner_splits(splits, frames.density * 0)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_parts_of_a_learning_curve_lie_inside_each_other(frames, grouped):
+    trajectory = frames.trajectory
+    splits = [(np.arange(10, 60), np.arange(10)), (np.arange(50), np.arange(50, 60))]
+    groups = trajectory if grouped else None
+    found = learning_splits(splits, [0.01, 0.1, 0.5, 1.0], groups, seed=1)
+    assert [len(part) for part, _ in found] == 2 * [2, 5, 25, 50]
+    for k, (train, test) in enumerate(splits):
+        parts = [part for part, _ in found[4 * k : 4 * k + 4]]
+        assert all(t is test for _, t in found[4 * k : 4 * k + 4])
+        np.testing.assert_array_equal(parts[-1], train)
+        for small, large in zip(parts, parts[1:], strict=False):
+            assert set(small) < set(large) and (np.diff(large) > 0).all()
+        cut = [t for t in set(trajectory[parts[2]]) if (trajectory[parts[2]] == t).sum() < 10]
+        assert (len(cut) == 1) == grouped
+    again = learning_splits(splits, [0.5], groups, seed=1)
+    np.testing.assert_array_equal(again[0][0], found[2][0])
+    assert learning_splits(splits, [0.5], groups, seed=2)[0][0].tolist() != found[2][0].tolist()
+
+
+@pytest.mark.parametrize("fraction", [0, 1.1, -0.5])
+def test_impossible_fractions(frames, fraction):
+    with pytest.raises(ValueError, match="are not all above 0 and at most 1"):
+        learning_splits([(np.arange(5), np.arange(5, 9))], [0.5, fraction])
 
 
 def test_hot_and_cold_follow_the_stages_or_else_the_energy():
