@@ -5,8 +5,8 @@
 One batch of frames, forward and backward, all ways in turn in one process, round after round;
 what is counted is CPU time, and the shortest round of each way, so that a busy machine changes
 little. Beside the time stands by how much outputs and gradients differ from those of the plain
-network in float64, relative to the largest of each: the largest such difference of any parameter. ``--train EPOCHS`` also trains a small network in float32 and
-in bfloat16 and compares the errors.
+network in float64, relative to the largest of each: the largest such difference of any parameter.
+``--train EPOCHS`` also trains a small network in float32 and in bfloat16 and compares the errors.
 """
 
 import argparse

@@ -47,10 +47,10 @@ def baseline_features(structures, diagrams, bond=BOND, folder=None, n_jobs=None,
     dict
         {name: ndarray [n, k]}, simplest first: ``mean`` (a constant), ``number of pairs`` (of
         degree 1, per atom), ``density`` (a parabola), ``density and stage only`` (a parabola for
-        each stage), ``eight numbers`` (density; fractions of atoms with 1, 2, 3, 4 and more bonds; mean
-        and standard deviation of the bond lengths in Å), ``eight numbers, products`` (these and
-        the products of any two), ``distances`` (neighbours of an atom by distance, in 50 bins up
-        to 5 Å or half the smallest box).
+        each stage), ``eight numbers`` (density; fractions of atoms with 1, 2, 3, 4 and more bonds;
+        mean and standard deviation of the bond lengths in Å), ``eight numbers, products``
+        (these and the products of any two), ``distances`` (neighbours of an atom by distance, in 50
+        bins up to 5 Å or half the smallest box).
     """
     density = structures.density[:, None]
     near = neighbours(structures, bond, folder=folder, n_jobs=n_jobs, progress=progress)

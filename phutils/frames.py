@@ -1,6 +1,8 @@
 """Frames on their way into a computation: what is checked, and how many are done in parallel."""
 
 import os
+import threading
+import time
 from collections import deque
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -141,7 +143,20 @@ def _processes(n_jobs, parent):
 
     Not joblib's `Parallel`: its generator runs ahead of a slow reader without bound.
     """
-    return ProcessPoolExecutor(n_jobs, timeout=IDLE, env=ONE_THREAD)
+    return ProcessPoolExecutor(
+        n_jobs, timeout=IDLE, env=ONE_THREAD, initializer=_end_with, initargs=(parent,)
+    )
+
+
+def _end_with(parent):
+    """End this process soon after its parent, which may be killed: it would wait forever."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _in_order(calls, n_jobs):

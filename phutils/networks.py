@@ -134,7 +134,7 @@ def train(
     history = {"rmse": [], "learning_rate": [], "watched_epoch": [], "watched_rmse": []}
     state = _State(file, model, stepper, schedule, shuffle, history)
 
-    with torch.random.fork_rng(devices=["cuda"] if device == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         state.load()
         first, started = len(history["rmse"]), time.monotonic() - state.seconds

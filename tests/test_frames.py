@@ -1,7 +1,11 @@
 import os
+import signal
+import subprocess
+import sys
 import time
 import weakref
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,3 +145,49 @@ def test_a_dead_process_ends_the_run_but_not_the_next_one():
     with pytest.raises(BrokenProcessPool):
         list(frames.run_shards(die, boxes(1, 2, 3), (), **options))
     assert len(list(frames.run_shards(weigh, boxes(1, 2, 3), (1,), **options))) == 3
+
+
+KILLED = """
+import os, sys
+sys.path.insert(0, "tests")
+from phutils import frames
+from test_frames import boxes, bulky, pids
+
+options = dict(size=1, label="x", n_jobs=2, progress=False)
+print(*{int(shard["pid"]) for shard in frames.run_shards(pids, boxes(*[1] * 8), (), **options)})
+sys.stdout.flush()
+next(frames.run_shards(bulky, boxes(*[1] * 9), (), **options))
+os.kill(os.getpid(), 9)
+"""
+
+
+def pids(shard, first=0):
+    time.sleep(0.2)
+    return {"pid": np.array(os.getpid())}
+
+
+def bulky(shard, first=0):
+    """More than a pipe holds: whoever sends it waits for a reader."""
+    return {"n": np.zeros(10**6)}
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    root = Path(__file__).resolve().parents[1]
+    with (tmp_path / "out").open("w") as out:  # not a pipe, which they would keep open
+        subprocess.run([sys.executable, "-c", KILLED], stdout=out, stderr=out, cwd=root)
+    workers = {int(pid) for pid in (tmp_path / "out").read_text().split("\n")[0].split()}
+    assert len(workers) == 2
+    end = time.monotonic() + 15
+    while (left := set(filter(runs, workers))) and time.monotonic() < end:
+        time.sleep(0.1)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def runs(pid):
+    try:
+        state = (Path("/proc") / str(pid) / "stat").read_text().split(")")[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
