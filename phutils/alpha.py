@@ -26,7 +26,6 @@ Births and deaths then come from `phutils.reduction`.
 import itertools
 
 import numpy as np
-from ase.geometry import minkowski_reduce
 from scipy.spatial import Delaunay, QhullError
 
 from phutils.frames import FrameError, cell_matrix
@@ -243,7 +242,7 @@ def alpha_filtration(positions, cell, jitter=JITTER):
     DegenerateError
         If the triangulation is not unique, and is not made so by `jitter`.
     """
-    cell = _reduced(cell_matrix(cell))
+    cell = cell_matrix(cell)
     scaled = np.asarray(positions, float) @ np.linalg.inv(cell)
     positions = (scaled - np.floor(scaled)) @ cell
     try:
@@ -255,13 +254,6 @@ def alpha_filtration(positions, cell, jitter=JITTER):
     strain = np.eye(3) + rng.uniform(-jitter, jitter, (3, 3))
     moved = positions + rng.uniform(-jitter, jitter, positions.shape)
     return _filtration(moved @ strain, cell @ strain)
-
-
-def _reduced(cell):
-    """The same lattice by its shortest vectors: a slanted cell needs many more images."""
-    if np.count_nonzero(cell) == 3:
-        return cell
-    return minkowski_reduce(cell)[0]
 
 
 def _filtration(positions, cell):

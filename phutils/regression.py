@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
+from threadpoolctl import threadpool_limits
 
 from phutils import scores
 from phutils.histograms import READINGS
@@ -85,9 +86,9 @@ def ridge_path(histograms, energy_per_atom, tasks, reading="global"):
         target = energy[train] - energy_mean
         never = np.bincount(part.indices, minlength=len(kept)) == 0
         scale = _scale(reading, part, mean, never, n_pixels)
-        shared = n_empty if reading == "sample" else np.inf
+        shared = n_empty if reading == "sample" else np.inf  # E of the docstring
         if n < len(kept) / 2:
-            weights = _solve_by_frames(part, target, alphas, scale, shared)
+            weights = _solve_by_frames(part, mean, target, alphas, scale, shared)
         else:
             solver = solver or _solver_by_pixels(pixels)
             weights = solver(train, part.T @ target, mean, alphas, scale, shared)
@@ -224,22 +225,19 @@ def _scale(reading, part, mean, never, n_pixels):
     return scale
 
 
-def _solve_by_frames(part, target, alphas, scale, shared):
+def _solve_by_frames(part, mean, target, alphas, scale, shared):
     """Weights of the pixels [pixels, n_alphas], by way of a system with one row a frame."""
-    scaled = part.multiply(scale**-2).tocsr()
-    kernel = (part @ scaled.T).toarray()
-    if np.isfinite(shared):  # the inverse of identity + 1/E, by Sherman and Morrison
-        total = part.sum(axis=1)
-        kernel -= np.outer(total, total) / (shared + part.shape[1])
-    kernel -= kernel.mean(axis=0)
-    kernel -= kernel.mean(axis=1)[:, None]
-    weights = np.empty((part.shape[1], len(alphas)))
-    for k, alpha in enumerate(alphas):
-        matrix = kernel + alpha * np.eye(len(kernel))
-        weights[:, k] = scaled.T @ _solve(matrix, target, alpha)
-    if np.isfinite(shared):
-        weights -= weights.sum(axis=0) / (shared + part.shape[1])
-    return weights
+    centred = (part.toarray() - mean) / scale
+    total = centred.sum(axis=1)
+    weights = np.empty((len(mean), len(alphas)))
+    with threadpool_limits(1):  # too small to share
+        kernel = centred @ centred.T
+        kernel -= np.outer(total, total) / (shared + len(mean))  # Sherman and Morrison, for 1/E
+        for k, alpha in enumerate(alphas):
+            matrix = kernel + alpha * np.eye(len(kernel))
+            weights[:, k] = centred.T @ _solve(matrix, target, alpha)
+    weights -= weights.sum(axis=0) / (shared + len(mean))
+    return weights / scale[:, None]
 
 
 def _solver_by_pixels(pixels):
