@@ -3,7 +3,7 @@
 Degree 0 is the minimum spanning tree of the edges. Degree 2 is the same on the dual graph, walked
 from the last tetrahedron down: cavities are what growing balls leave over, and two of them merge
 where a triangle is taken away. What remains, the edges outside the first tree and the triangles
-outside the second, is a matrix of a sixth of the whole one, which PHAT reduces as it does in
+outside the second, is a matrix with a quarter of the columns, which PHAT reduces as it does in
 HomCloud.
 """
 
