@@ -6,6 +6,7 @@ but the training data is used to train or to stop; the weights are those of the 
 the paper.
 """
 
+import inspect
 import sys
 import time
 from pathlib import Path
@@ -305,8 +306,19 @@ def _key(model, inputs, targets, watched, content, settings):
     for values in (inputs, watched[0] if watched else None):
         if values is not None and not callable(values):
             data += [np.asarray(values[i : i + BLOCK]) for i in range(0, len(values), BLOCK)]
-    parts = (train, type(model), str(model), weights, data, settings, torch.__version__)
+    classes = sorted({type(m) for m in model.modules()}, key=lambda c: c.__qualname__)
+    own = [c for c in classes if not c.__module__.startswith("torch.")]
+    code = [c if c.__module__.startswith("phutils.") else _source(c) for c in own]
+    parts = (train, code, str(model), weights, data, settings, torch.__version__)
     return fingerprint(parts)[:32]
+
+
+def _source(cls):
+    """Source of a class; its name where Python cannot find the source (typed into a shell)."""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return cls.__qualname__
 
 
 class _State:

@@ -241,6 +241,21 @@ def test_other_inputs_do_not_continue(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_another_forward_does_not_continue(tmp_path):
+    """Same weights, same layers, same description; only the code differs."""
+    first = build()
+    second = build()
+
+    class Net(type(first.network)):
+        def forward(self, x):
+            return super().forward(x) ** 2
+
+    second.network.__class__ = Net
+    assert str(first) == str(second)
+    keys = [networks._key(m, X, torch.as_tensor(Y), None, None, []) for m in (first, second)]
+    assert keys[0] != keys[1] == networks._key(second, X, torch.as_tensor(Y), None, None, [])
+
+
 def test_damaged_checkpoint_starts_afresh(tmp_path, unbroken):
     file = interrupted(tmp_path)
     file.write_bytes(file.read_bytes()[:-500])
