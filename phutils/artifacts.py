@@ -308,7 +308,13 @@ def _plain(value):
 
 
 def publish(folder, profile, chapter, results):
-    """Write a chapter's results to ``<folder>/<profile>/<chapter>.json`` for later chapters."""
+    """Write a chapter's results to ``<folder>/<profile>/<chapter>.json`` for later chapters.
+
+    Nothing is written where the environment variable ``PHUTILS_PUBLISH`` is ``no``: a run with
+    other parameters is no part of the book.
+    """
+    if os.environ.get("PHUTILS_PUBLISH") == "no":
+        return
     with atomic_write(Path(folder) / profile / f"{chapter}.json", "w") as file:
         json.dump(results, file, indent=1, default=_plain)
 

@@ -12,6 +12,7 @@ Command line: ``python -m phutils.pipeline book`` and ``python -m phutils.pipeli
 import argparse
 import hashlib
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -221,6 +222,8 @@ def book_command(options):
         lock.acquire(timeout=0)
     except Timeout:
         raise BuildError("another build is running in this folder: wait for it") from None
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)  # of each notebook: more only wait
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     arguments = ["run", "-f", str(ROOT / "dodo.py"), "-n", str(options.jobs), "-P", "thread"]
     variables = [f"profile={options.profile}", f"dataset={options.dataset}"]
     if DoitMain(DodoTaskLoader()).run([*arguments, "book", *variables]):
@@ -229,8 +232,13 @@ def book_command(options):
 
 
 def notebook_command(options):
-    """Run one notebook with other parameters, beside the book, and render it as one HTML file."""
+    """Run one notebook with other parameters, beside the book, and render it as one HTML file.
+
+    What it would hand on to later chapters stays as the book has it.
+    """
     given = {name: parse_value(value) for name, value in options.parameter}
+    if given:
+        os.environ["PHUTILS_PUBLISH"] = "no"
     target = ROOT / "_build" / "runs" / f"{Path(options.name).stem}.ipynb"
     run_notebook(options.name, target, options.dataset, options.profile, given)
     convert = [sys.executable, "-m", "nbconvert", "--to", "html", str(target)]
@@ -245,7 +253,7 @@ def main(arguments=None):
     )
     commands = parser.add_subparsers(required=True)
     for name, function in (("book", book_command), ("notebook", notebook_command)):
-        command = commands.add_parser(name, help=function.__doc__)
+        command = commands.add_parser(name, help=function.__doc__.splitlines()[0])
         command.set_defaults(function=function)
         command.add_argument("--profile", default="default", help="quick, default or paper")
         command.add_argument("--dataset", default="embedded", help="embedded, zenodo or a path")

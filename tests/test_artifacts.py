@@ -163,6 +163,13 @@ def test_killed_computation_frees_its_lock(tmp_path):
     assert time.monotonic() - start < 5
 
 
+def test_a_run_beside_the_book_publishes_nothing(tmp_path, monkeypatch):
+    artifacts.publish(tmp_path, "quick", "ridge", {"rmse": 1})
+    monkeypatch.setenv("PHUTILS_PUBLISH", "no")
+    artifacts.publish(tmp_path, "quick", "ridge", {"rmse": 2})
+    assert artifacts.published(tmp_path, "quick", "ridge") == {"rmse": 1}
+
+
 def test_published_results(tmp_path):
     artifacts.publish(tmp_path, "quick", "ridge", {"rmse": np.array([1.5]), "n": np.int64(3)})
     assert artifacts.published(tmp_path, "quick", "ridge") == {"rmse": [1.5], "n": 3}

@@ -165,6 +165,33 @@ def test_command_line_errors_are_one_message(arguments, message, capsys):
     assert error.startswith("error: ") and message in error and "Traceback" not in error
 
 
+@pytest.mark.parametrize("given, expected", [([], "yes"), (["-p", "alpha", "20"], "no")])
+def test_only_a_run_with_the_books_parameters_publishes(monkeypatch, capsys, given, expected):
+    seen = []
+
+    def run(*args):
+        seen.append(os.environ["PHUTILS_PUBLISH"])
+        raise BuildError("stop here")
+
+    monkeypatch.setenv("PHUTILS_PUBLISH", "yes")
+    monkeypatch.setattr(pipeline, "run_notebook", run)
+    assert pipeline.main(["notebook", "03_ridge", *given]) == 1
+    assert seen == [expected] and "stop here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs, given, expected", [(1, None, "8"), (3, None, "2"), (3, "5", "5")])
+def test_notebooks_share_the_cores(monkeypatch, capsys, tmp_path, jobs, given, expected):
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    monkeypatch.setattr(pipeline, "profile_table", lambda name: {})
+    monkeypatch.setattr(pipeline, "dataset_key", lambda name: "")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", given or "")
+    if not given:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    assert pipeline.main(["book", "-n", str(jobs)]) == 1  # there is nothing to build
+    assert os.environ["OMP_NUM_THREADS"] == expected
+
+
 def test_one_build_at_a_time(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(pipeline, "ROOT", tmp_path)
     monkeypatch.setattr(pipeline, "profile_table", lambda name: {})
