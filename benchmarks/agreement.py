@@ -46,12 +46,13 @@ def main():
             distance[i, degree] = bottleneck_distance(fast[i][degree], reference[i][degree])
     counts = [fast.counts(k) != reference.counts(k) for k in range(3)]
     result = {
+        "degrees": [0, 1, 2],
         "frames": count,
         "densities": len(np.unique(chosen.density)),
         "stages": sorted(set(chosen.stage.tolist())),
         "pairs": int(sum(fast.counts(k).sum() for k in range(3))),
         "frames with another number of pairs": int(np.any(counts, axis=0).sum()),
-        "largest bottleneck distance of degrees 0, 1, 2 / Å^2": distance.max(axis=0).tolist(),
+        "largest bottleneck distance / Å^2": distance.max(axis=0).tolist(),
         "frames beyond the limit": int((distance > options.limit).any(axis=1).sum()),
     }
     print(json.dumps(result, indent=1))

@@ -3,10 +3,11 @@
     python benchmarks/full_run.py [--frames 16830] [--kills 3] [--output FILE.json]
 
 If the dataset holds fewer frames, they are taken again, moved by a random vector, so that no shard
-is met twice. One run goes unbroken, another into a second folder is killed with SIGKILL so many
-times and started again. Printed: CPU time, CPU time a frame at 1,000 and at all frames, largest
-resident memory of the main process and of a worker at both sizes, and whether the two folders hold
-the same bytes. Ends with status 1 if they do not or if a finished shard was computed again.
+is met twice. The diagrams are taken as a stream (`iter_diagrams`). One run goes unbroken, another
+into a second folder is killed with SIGKILL so many times and started again. Printed: CPU time, CPU
+time a frame at 1,000 and at all frames, largest resident memory of the main process and of a worker
+at both sizes, and whether the two folders hold the same bytes. Ends with status 1 if they do not or
+if a finished shard was computed again.
 """
 
 import argparse
@@ -27,7 +28,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 
 from phutils.dataset import load  # noqa: E402
-from phutils.diagrams import SHARD, persistence_diagrams  # noqa: E402
+from phutils.diagrams import SHARD, iter_diagrams  # noqa: E402
+from phutils.frames import processes  # noqa: E402
 
 
 class Repeated:
@@ -50,14 +52,13 @@ class Repeated:
 
 def run(count, folder):
     """Diagrams of the first `count` frames; prints CPU seconds and memory as JSON."""
-    frames = Repeated(load("embedded"), count)
+    frames, found = Repeated(load("embedded"), count), 0
     begin = time.perf_counter()
-    diagrams = persistence_diagrams(frames, folder=folder, progress=False)
+    for block in iter_diagrams(frames, folder=folder, progress=False):
+        found += len(block)
     wall = time.perf_counter() - begin
-    assert len(diagrams) == count
-    from joblib.externals.loky import get_reusable_executor
-
-    get_reusable_executor().shutdown(wait=True)
+    assert found == count
+    processes().shutdown(wait=True)  # the system counts only ended children
     used = {}
     for who, name in ((resource.RUSAGE_SELF, "self"), (resource.RUSAGE_CHILDREN, "children")):
         usage = resource.getrusage(who)

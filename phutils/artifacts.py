@@ -31,7 +31,13 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where the import name is not the distribution's
-WITHOUT_EFFECT = {"n_jobs", "progress", "folder", "first"}  # arguments that change no result
+WITHOUT_EFFECT = {
+    "n_jobs",
+    "progress",
+    "report",
+    "folder",
+    "first",
+}  # arguments that change no result
 
 
 # --- atomic files --------------------------------------------------------------------------------

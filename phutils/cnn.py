@@ -1,15 +1,13 @@
 """The paper's convolutional network on histograms, and its training on a set of frames."""
 
-import os
-
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from torch import nn
 
 from phutils import networks
 from phutils.artifacts import cached
 from phutils.histograms import Standardise
+from phutils.progress import train_all
 from phutils.scores import rmse
 from phutils.sparse_convolution import convolve_and_pool, convolve_and_pool_sparse
 
@@ -104,6 +102,7 @@ def train_on_histograms(
     precision=None,
     sparse=None,
     progress="CNN",
+    report=None,
 ):
     """Train the network on some frames and predict all.
 
@@ -124,6 +123,8 @@ def train_on_histograms(
         Work out the convolutions only around filled pixels; default: on a CPU.
     progress : str or bool
         Label of the progress bar; False for none.
+    report : callable, optional
+        See `phutils.networks.train`.
 
     Returns
     -------
@@ -177,6 +178,7 @@ def train_on_histograms(
         device=device,
         precision=precision,
         progress=progress,
+        report=report,
     )
     everything = standardised(np.arange(len(energy)))
     predicted = networks.predict(model, everything, len(energy), device=device, precision=precision)
@@ -192,7 +194,7 @@ def train_on_histograms(
     }
 
 
-def train_on_splits(folder, histograms, energy, splits, settings, n_jobs=None, label=""):
+def train_on_splits(folder, histograms, energy, splits, settings, n_jobs=None, label="CNN"):
     """One network for each split, several at a time; what is done is kept on disk.
 
     Each one is trained on one core, so that the result does not depend on how many there are; on
@@ -209,26 +211,26 @@ def train_on_splits(folder, histograms, energy, splits, settings, n_jobs=None, l
     n_jobs : int, optional
         Networks at a time; default: one per core.
     label : str
-        Of the progress bars.
+        Of the progress bar.
 
     Returns
     -------
     list of dict
         As from `train_on_histograms`.
     """
-    n_jobs = 1 if networks.choose_device() != "cpu" else n_jobs or os.cpu_count()
+    n_jobs = 1 if networks.choose_device() != "cpu" else n_jobs
     calls = [
-        delayed(_train_one)(folder, (histograms, energy, train, test, settings), seed, label)
+        (_train_one, (folder, (histograms, energy, train, test, settings), seed))
         for seed, (train, test) in enumerate(splits)
     ]
-    return Parallel(min(n_jobs, len(calls)))(calls)
+    return train_all(calls, settings["epochs"], label, n_jobs)
 
 
-def _train_one(folder, arguments, seed, label):
+def _train_one(folder, arguments, seed, report):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        options = {"seed": seed, "checkpoints": True, "progress": f"{label} {seed}".strip()}
+        options = {"seed": seed, "checkpoints": True, "progress": False, "report": report}
         return cached(folder, train_on_histograms, *arguments, **options)
     finally:
         torch.set_num_threads(threads)

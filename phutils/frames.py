@@ -137,12 +137,31 @@ def _run_shard(folder, function, frames, settings, first):
     return cached(folder, function, frames, *settings, first=first)
 
 
+def processes(n_jobs=None):
+    """Worker processes of one thread each, kept for the next call: a start costs seconds.
+
+    They end with this process, however it ends. Not joblib's `Parallel`: its generator runs ahead
+    of a slow reader without bound.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        Processes; default: one per core.
+
+    Returns
+    -------
+    concurrent.futures.Executor
+    """
+    return _processes(effective_n_jobs(n_jobs or -1), os.getpid())
+
+
+def forget_processes():
+    """Start anew at the next call of `processes`: one of them has died."""
+    _processes.cache_clear()
+
+
 @cache
 def _processes(n_jobs, parent):
-    """Worker processes, kept for the next call, because a start costs seconds.
-
-    Not joblib's `Parallel`: its generator runs ahead of a slow reader without bound.
-    """
     return ProcessPoolExecutor(
         n_jobs, timeout=IDLE, env=ONE_THREAD, initializer=_end_with, initargs=(parent,)
     )
@@ -164,7 +183,7 @@ def _in_order(calls, n_jobs):
     if n_jobs == 1:
         yield from (function(*args) for function, *args in calls)
         return
-    pool, ahead = _processes(n_jobs, os.getpid()), deque()
+    pool, ahead = processes(n_jobs), deque()
     try:
         for call in calls:
             ahead.append(pool.submit(*call))
@@ -173,7 +192,7 @@ def _in_order(calls, n_jobs):
         while ahead:
             yield ahead.popleft().result()
     except BrokenProcessPool:
-        _processes.cache_clear()
+        forget_processes()
         raise
 
 

@@ -62,6 +62,7 @@ def train(
     content=None,
     save_every=30.0,
     progress="training",
+    report=None,
 ):
     """Train a network in place on the mean squared error.
 
@@ -101,6 +102,8 @@ def train(
         Seconds between checkpoints, which are written at the end of an epoch.
     progress : str or bool
         Label of the progress bar; False for none.
+    report : callable, optional
+        Called with the history so far after each epoch.
 
     Returns
     -------
@@ -176,6 +179,8 @@ def train(
                 model.train()
             bar.set_postfix(rmse=f"{history['rmse'][-1]:.4f}", refresh=False)
             bar.update()
+            if report:
+                report(history)
             if time.monotonic() - saved >= save_every and epoch + 1 < epochs:
                 state.save(time.monotonic() - started)
                 saved = time.monotonic()

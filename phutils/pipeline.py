@@ -1,10 +1,11 @@
 """Run the notebooks: papermill, progress, failures, and the key that tells what is up to date.
 
 An executed notebook carries the key of everything it was made from (its own source, the `phutils`
-modules it imports, parameters, dataset, locked environment, and the keys of the chapters it
-builds on) in its metadata, and replaces the previous one in a single rename. Whether it is current
-can therefore be read off the file itself, and a run killed at any moment loses only the
-notebook it was in, less what that notebook had already stored through `phutils.artifacts`.
+modules it imports, other files it reads, parameters, dataset, locked environment, and the keys of
+the chapters it builds on) in its metadata, and replaces the previous one in a single rename.
+Whether it is current can therefore be read off the file itself, and a run killed at any moment
+loses only the notebook it was in, less what that notebook had already stored through
+`phutils.artifacts`.
 
 Command line: ``python -m phutils.pipeline book`` and ``python -m phutils.pipeline notebook NAME``.
 """
@@ -70,12 +71,19 @@ def builds_on(path):
     return read_notebook(path)["metadata"].get("phutils", {}).get("after", [])
 
 
+def reads(path, root=ROOT):
+    """Further files a notebook reads, such as results of benchmarks: ``phutils.reads``."""
+    patterns = read_notebook(path)["metadata"].get("phutils", {}).get("reads", [])
+    return sorted(file for pattern in patterns for file in Path(root).glob(pattern))
+
+
 def notebook_key(name, dataset="embedded", profile="default", extra=None, root=ROOT):
     """Key of everything an executed notebook is made from (see the module's docstring)."""
     path = notebook_path(name, root)
     digest = hashlib.sha256(path.read_bytes())
-    for module in package_files(imported_modules(_code(read_notebook(path)))):
-        digest.update(module.read_bytes())
+    files = package_files(imported_modules(_code(read_notebook(path))))
+    for file in [*files, *reads(path, root)]:
+        digest.update(file.read_bytes())
     lock = Path(root) / "uv.lock"
     digest.update(lock.read_bytes() if lock.exists() else b"")
     settings = profile_table(profile, root).get(path.stem, {})

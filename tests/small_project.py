@@ -3,11 +3,11 @@
 import nbformat
 
 
-def make_notebook(path, *cells, after=()):
+def make_notebook(path, *cells, after=(), reads=()):
     """Write a notebook of code cells; the first one holds the parameters."""
     first, *rest = cells
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    metadata = {"kernelspec": kernel, "phutils": {"after": list(after)}}
+    metadata = {"kernelspec": kernel, "phutils": {"after": list(after), "reads": list(reads)}}
     notebook = nbformat.v4.new_notebook(metadata=metadata)
     title = nbformat.v4.new_markdown_cell(f"# {path.stem}")
     parameters = nbformat.v4.new_code_cell(first, metadata={"tags": ["parameters"]})

@@ -218,6 +218,12 @@ def test_another_run_does_not_continue_this_one(tmp_path, changed):
     assert file.exists()  # the other run's checkpoint waits for it
 
 
+def test_history_is_reported_after_each_epoch():
+    seen = []
+    run(epochs=4, report=lambda history: seen.append(len(history["rmse"])))
+    assert seen == [1, 2, 3, 4]
+
+
 def test_other_inputs_do_not_continue(tmp_path):
     class Stop(Exception):
         pass

@@ -71,6 +71,18 @@ def test_key_follows_the_modules_a_notebook_imports(project, monkeypatch):
     assert pipeline.notebook_key("01_good", root=project) == before[1]
 
 
+def test_key_follows_the_files_a_notebook_reads(project):
+    path = project / "notebooks" / "02_reads.ipynb"
+    make_notebook(path, "n: int = 1", reads=["benchmarks/*.json"])
+    result = project / "benchmarks" / "speed.json"
+    result.parent.mkdir()
+    keys = [pipeline.notebook_key("02_reads", root=project)]
+    for text in ("1", "2"):
+        result.write_text(text)
+        keys.append(pipeline.notebook_key("02_reads", root=project))
+    assert len(set(keys)) == 3
+
+
 def test_key_follows_the_chapters_a_notebook_builds_on(project):
     make_notebook(project / "notebooks" / "02_later.ipynb", "n: int = 1", after=["01_good"])
     before = pipeline.notebook_key("02_later", root=project)
