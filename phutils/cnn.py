@@ -22,6 +22,7 @@ PAPER = {
     "factor": 0.5,
     "hidden": 128,  # ours
     "batch_size": 32,  # ours
+    "clip": None,  # of the gradient; see `phutils.networks.train`
     "reading": "global",  # ours, as in Ridge regression
 }
 
@@ -172,6 +173,7 @@ def train_on_histograms(
         },
         milestones=[round(f * settings["epochs"]) for f in settings["milestones"]],
         factor=settings["factor"],
+        clip=settings["clip"],
         seed=seed,
         watched=(standardised(np.asarray(test)), energy[test]),
         checkpoints=checkpoints,

@@ -5,7 +5,9 @@ Every figure is readable without colour vision: categories use the Okabe-Ito set
 metadata (``mystnb.image.alt``); that of an interactive one is an argument of `show`.
 """
 
+import base64
 import html
+import io
 import json
 
 import matplotlib.pyplot as plt
@@ -169,7 +171,7 @@ def on_mesh(ax, values, edges, signed=False, log=False, label=""):
 # --- interactive ---------------------------------------------------------------------------------
 
 
-def show(figure, alt):
+def show(figure, alt, static=None):
     """Display a plotly figure in JupyterLab and in the static book, with alt text.
 
     Parameters
@@ -177,6 +179,8 @@ def show(figure, alt):
     figure : plotly Figure
     alt : str
         What a reader who does not see the figure should know.
+    static : matplotlib Figure, optional
+        Shown where no JavaScript runs, and in formats other than HTML; closed here.
 
     Raises
     ------
@@ -188,8 +192,17 @@ def show(figure, alt):
     drawn = pio.to_html(
         figure, full_html=False, include_plotlyjs=False, include_mathjax=False, auto_play=False
     )
-    described = f'<div role="group" aria-label="{html.escape(alt, quote=True)}">{drawn}</div>'
-    bundle = {
+    alt_text = html.escape(alt, quote=True)
+    picture = {}
+    if static is not None:
+        file = io.BytesIO()
+        static.savefig(file, format="png")
+        plt.close(static)
+        picture["image/png"] = base64.b64encode(file.getvalue()).decode()
+        source = f"data:image/png;base64,{picture['image/png']}"
+        drawn += f'<noscript><img src="{source}" alt="{alt_text}"></noscript>'
+    described = f'<div role="group" aria-label="{alt_text}">{drawn}</div>'
+    bundle = picture | {
         "application/vnd.plotly.v1+json": json.loads(figure.to_json()),
         "text/html": described,
         "text/plain": alt,

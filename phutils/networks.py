@@ -54,6 +54,7 @@ def train(
     batch_size=32,
     milestones=(),
     factor=0.5,
+    clip=None,
     seed=0,
     watched=None,
     device=None,
@@ -84,6 +85,10 @@ def train(
     milestones : sequence of int
         Epochs after which the learning rate is multiplied by `factor`.
     factor : float
+    clip : float, optional
+        Longest gradient, over all weights, of the squared error in units of the targets' variance;
+        longer ones are shortened to it. An early batch with a huge error may otherwise switch off
+        all units of a layer for good.
     seed : int
         Of the order of the frames and of dropout.
     watched : tuple (inputs, targets), optional
@@ -122,7 +127,8 @@ def train(
     dtype = choose_precision(precision, device)
     targets = torch.as_tensor(np.asarray(targets, np.float32))
     _check(inputs, targets, batch_size, epochs)
-    settings = [epochs, optimiser, batch_size, list(milestones), factor, seed, device, str(dtype)]
+    settings = [epochs, optimiser, batch_size, list(milestones), factor, clip, seed]
+    settings += [device, str(dtype)]
     file = None
     if checkpoints:
         if checkpoints is True:
@@ -163,6 +169,8 @@ def train(
                 error = predicted.float() - targets[batch.to(device)]
                 loss = (error / scale).square().mean()
                 loss.backward()
+                if clip:
+                    nn.utils.clip_grad_norm_(model.parameters(), clip)
                 stepper.step()
                 total += error.detach().square().sum()
             schedule.step()

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -51,9 +52,12 @@ def train_all(calls, epochs, label="training", n_jobs=None, live=None):
     found = [None] * len(calls)
     slow = 2 if sys.stderr.isatty() or draw else 10  # s between two lines of the bar
     with (
+        warnings.catch_warnings(),
         TemporaryDirectory() as folder,
         tqdm(total=epochs * len(calls), desc=label, unit="epoch", mininterval=slow) as bar,
     ):
+        # a process that has grown is replaced by a fresh one: no news
+        warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
         files = [Path(folder, f"{i}.json") for i in range(len(calls))]
         done = set()
 

@@ -1,10 +1,12 @@
 """Drawings of rings: being born and filled in the plane, lying in a structure, and spread flat.
 
-`growing_balls` is the paper's Fig. 1, `add_rings` colours rings in the 3D views of its Figs 2 and
-S4, `diagram_with_rings` draws a diagram with ring insets, as Fig. 2b and e.
+`growing_balls` is the paper's Fig. 1, `add_rings` colours rings in the 3D views of its Figs 2, 7b
+and S4 (`seen_along_z` is their static form), `diagram_with_rings` draws a diagram with ring insets,
+as Figs 2b, 2e, 7c and 7d.
 """
 
 import numpy as np
+from matplotlib.collections import PolyCollection
 from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 from scipy.spatial import Delaunay
@@ -191,6 +193,29 @@ def add_rings(figure, atoms, cycles, name, colour, opacity=0.5):
     figure.update_layout(
         showlegend=True, legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0.02}
     )
+
+
+def seen_along_z(ax, atoms, groups):
+    """Draw a structure seen along z with filled rings; a static stand-in for a 3D view.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    atoms : ase.Atoms
+        Orthorhombic.
+    groups : dict
+        {name: (list of phutils.cycles.Cycle, colour)}; rings that cannot be drawn are left out,
+        as in `add_rings`.
+    """
+    positions, cell = wrapped(atoms)
+    ax.scatter(*positions[:, :2].T, s=6, color="#999999", lw=0)
+    for name, (cycles, colour) in groups.items():
+        found = [placed(atoms, cycle) for cycle in cycles]
+        found = [points[:, :2] for points in found if points is not None]
+        label = f"{name} ({len(found)})"
+        ax.add_collection(PolyCollection(found, fc=colour, ec=colour, alpha=0.3, label=label))
+    ax.set(xlim=(0, cell[0]), ylim=(0, cell[1]), aspect="equal", xlabel="x / Å", ylabel="y / Å")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
 
 
 # --- flat (insets of Fig. 2b, e) -----------------------------------------------------------------

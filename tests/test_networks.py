@@ -218,6 +218,19 @@ def test_another_run_does_not_continue_this_one(tmp_path, changed):
     assert file.exists()  # the other run's checkpoint waits for it
 
 
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_a_clipped_step_is_as_long_as_allowed(clip):
+    model = build()
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    plain = {"name": "SGD", "lr": 0.5}
+    after, _ = run(model, epochs=1, batch_size=len(X), optimiser=plain, clip=clip)
+    step = (after - before).norm().item()
+    if clip:
+        assert step == pytest.approx(0.5 * clip, rel=1e-3)
+    else:
+        assert step > 0.05
+
+
 def test_history_is_reported_after_each_epoch():
     seen = []
     run(epochs=4, report=lambda history: seen.append(len(history["rmse"])))
