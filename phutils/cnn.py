@@ -63,7 +63,10 @@ class HistogramNetwork(nn.Module):
         self.output = nn.Linear(hidden, 1)
 
     def forward(self, histograms):
-        """Histograms [n, bins, bins] or [n, bins * bins] to [n]."""
+        """Histograms [n, bins, bins] or [n, bins * bins] to [n]; `ValueError` for other bins."""
+        if histograms[0].numel() != self.bins**2:
+            shape = list(histograms.shape)
+            raise ValueError(f"histograms {shape} are not of {self.bins} x {self.bins} bins")
         images = histograms.view(-1, 1, self.bins, self.bins)
         if self.empty is None:
             features = convolve_and_pool(self.convolutions, images)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from phutils import artifacts, cnn
+from phutils import artifacts, cnn, networks
 from phutils.cnn import PAPER, HistogramNetwork
 from phutils.histograms import READINGS, Standardise
 
@@ -287,3 +287,11 @@ def test_nan_in_a_histogram_is_refused():
     histograms[50, 3] = np.nan  # a test frame
     with pytest.raises(ValueError, match="frame 50 holds"):
         fit(histograms=histograms)
+
+
+def test_histograms_of_other_bins_are_refused(found):
+    """Four images of half the bins would pass for one."""
+    pixels = HISTOGRAMS.shape[1]
+    model, bins = cnn.restore(found, pixels, SMALL), round(pixels**0.5)
+    with pytest.raises(ValueError, match=f"are not of {bins} x {bins} bins"):
+        networks.predict(model, np.zeros((4, pixels // 4), np.float32))
