@@ -153,7 +153,7 @@ class _Resume:
             bar = dict(total=self.file.size, initial=done, unit="B", unit_scale=True)
             with (
                 self.part.open("ab" if done else "wb") as output,
-                tqdm(**bar, desc=self.file.name, leave=False, delay=1) as progress,
+                tqdm(**bar, desc=self.file.name, leave=False, delay=1, mininterval=2) as progress,
             ):
                 for chunk in answer.iter_content(CHUNK):
                     output.write(chunk)

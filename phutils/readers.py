@@ -85,7 +85,9 @@ def read_records(path, energy_key=None, run=None, trajectories=None):
         raise ValueError(f"{path} is empty")
     trajectories = {} if trajectories is None else trajectories
     records = defaultdict(list)
-    frames = tqdm(read_frames(path), desc=path.name, unit=" frames", delay=1, leave=False)
+    frames = tqdm(
+        read_frames(path), desc=path.name, unit=" frames", delay=1, mininterval=2, leave=False
+    )
     for index, frame in enumerate(frames):
         where = f"{path}, frame {index}"
         energy_key = energy_key or _find_energy_key(frame.info, where)

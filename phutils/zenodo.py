@@ -131,7 +131,9 @@ def _mark_split(store, path, label):
     energies = np.concatenate([records["energy"] for records in store.values()])
     places = [(records, row) for records in store.values() for row in range(len(records))]
     order = np.argsort(energies)
-    frames = tqdm(read_extxyz(path), desc=path.name, unit=" frames", delay=1, leave=False)
+    frames = tqdm(
+        read_extxyz(path), desc=path.name, unit=" frames", delay=1, mininterval=2, leave=False
+    )
     for index, frame in enumerate(frames):
         where = f"{path}, frame {index}"
         energy = number(frame.info.get("energy"), "energy", where)
