@@ -1,3 +1,5 @@
+import base64
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +39,19 @@ def test_show_carries_alt_text_for_the_page_and_json_for_jupyterlab(diamond, mon
     with pytest.raises(ValueError, match="needs alt text"):
         figures.show(figures.structure(diamond), " ")
     assert InteractiveShell  # the bundle is shown by IPython's own display
+
+
+def test_a_static_figure_stands_in_where_there_is_no_javascript(diamond, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle))
+    fig, ax = plt.subplots(figsize=(1, 1))
+    figures.show(figures.structure(diamond), 'Diamond, "cubic"', static=fig)
+    (bundle,) = shown
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    fallback = re.search("<noscript>(.*)</noscript>", bundle["text/html"]).group(1)
+    assert f"base64,{bundle['image/png']}" in fallback
+    assert 'alt="Diamond, &quot;cubic&quot;"' in fallback
+    assert not plt.fignum_exists(fig.number)
 
 
 def test_views_side_by_side_share_one_legend(diamond):

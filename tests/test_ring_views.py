@@ -156,3 +156,20 @@ def test_diagram_without_rings_stands_alone(square):
 def test_colours_follow_the_diagram():
     assert ring_views.colour_of("6 atoms", ring(range(6))) == figures.RINGS[6][0]
     assert ring_views.colour_of("largest birth", ring(range(3))) == figures.BLACK
+
+
+def test_static_view_draws_the_rings_of_each_group(square):
+    fig, ax = plt.subplots()
+    groups = {
+        "low": ([ring([0, 1, 2, 3]), ring([0, 1, 2], closed=False)], figures.BLUE),
+        "high": ([], figures.RED),
+    }
+    ring_views.seen_along_z(ax, square, groups)
+    low, high = ax.collections[-2:]
+    assert low.get_label() == "low (1)" and high.get_label() == "high (0)"
+    (path,) = low.get_paths()  # drawn in one piece, with its centre in the box
+    sides = np.linalg.norm(np.diff(path.vertices[:5], axis=0), axis=1)
+    np.testing.assert_allclose(sides, 1.4)
+    assert (path.vertices.mean(axis=0) >= 0).all() and (path.vertices.mean(axis=0) <= 10).all()
+    assert not high.get_paths() and ax.get_xlim() == (0, 10)
+    plt.close(fig)
