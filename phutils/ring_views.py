@@ -213,7 +213,7 @@ def seen_along_z(ax, atoms, groups):
         found = [placed(atoms, cycle) for cycle in cycles]
         found = [points[:, :2] for points in found if points is not None]
         label = f"{name} ({len(found)})"
-        ax.add_collection(PolyCollection(found, fc=colour, ec=colour, alpha=0.3, label=label))
+        ax.add_collection(PolyCollection(found, fc=colour, ec=colour, alpha=0.15, label=label))
     ax.set(xlim=(0, cell[0]), ylim=(0, cell[1]), aspect="equal", xlabel="x / Å", ylabel="y / Å")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
 
