@@ -178,7 +178,7 @@ def _end_with(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _in_order(calls, n_jobs):
+def in_order(calls, n_jobs):
     """Results of ``function(*args)`` for every (function, *args), at most 2 `n_jobs` ahead."""
     if n_jobs == 1:
         yield from (function(*args) for function, *args in calls)
@@ -258,6 +258,6 @@ def run_shards(
             yield _run_shard, folder, function, frames, settings, first
 
     with tqdm(total=total, desc=label, unit="frame", mininterval=2, disable=not progress) as bar:
-        for shard in _in_order(calls(), effective_n_jobs(n_jobs or -1)):
+        for shard in in_order(calls(), effective_n_jobs(n_jobs or -1)):
             yield shard
             bar.update(counts.popleft())
