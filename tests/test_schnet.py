@@ -21,6 +21,11 @@ N = 40
 @pytest.fixture(autouse=True)
 def build_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PHUTILS_BUILD", str(tmp_path))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Of the whole module: results are the same to the last bit for one number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
