@@ -4,11 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from phutils import networks
-from phutils.artifacts import cached
+from phutils import networks, training
 from phutils.histograms import Standardise
-from phutils.progress import train_all
-from phutils.scores import rmse
 from phutils.sparse_convolution import convolve_and_pool, convolve_and_pool_sparse
 
 # What the paper gives (Sec. II.F), and below it what it leaves open.
@@ -143,9 +140,7 @@ def train_on_histograms(
         If an energy or a histogram is not finite, a frame is on both sides, a side is empty, or a
         setting is missing or unknown.
     """
-    if set(settings) != set(PAPER):
-        wrong = ", ".join(sorted(set(settings) ^ set(PAPER)))
-        raise ValueError(f"settings that are missing or unknown: {wrong}")
+    training.check_settings(settings, PAPER)
     energy = np.asarray(energy, float)
     _check(histograms, energy, train, test)
     scaler = Standardise(settings["reading"]).fit(histograms[train])
@@ -187,16 +182,7 @@ def train_on_histograms(
     )
     everything = standardised(np.arange(len(energy)))
     predicted = networks.predict(model, everything, len(energy), device=device, precision=precision)
-    weights = {f"weights/{k}": v.cpu().numpy() for k, v in model.state_dict().items()}
-    return weights | {
-        "predicted": predicted,
-        "train": np.array(rmse(predicted[train], energy[train])),
-        "test": np.array(rmse(predicted[test], energy[test])),
-        "epoch_train": 1000 * np.array(history["rmse"]),
-        "watched_epoch": np.array(history["watched_epoch"]),
-        "watched_test": 1000 * np.array(history["watched_rmse"]),
-        "seconds": np.array(history["seconds"]),
-    }
+    return training.result(model, history, predicted, energy, train, test)
 
 
 def train_on_splits(folder, histograms, energy, splits, settings, n_jobs=None, label="CNN"):
@@ -223,22 +209,12 @@ def train_on_splits(folder, histograms, energy, splits, settings, n_jobs=None, l
     list of dict
         As from `train_on_histograms`.
     """
-    n_jobs = 1 if networks.choose_device() != "cpu" else n_jobs
+    options = {"checkpoints": True, "progress": False}
     calls = [
-        (_train_one, (folder, (histograms, energy, train, test, settings), seed))
+        (train_on_histograms, (histograms, energy, train, test, settings), options | {"seed": seed})
         for seed, (train, test) in enumerate(splits)
     ]
-    return train_all(calls, settings["epochs"], label, n_jobs)
-
-
-def _train_one(folder, arguments, seed, report):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        options = {"seed": seed, "checkpoints": True, "progress": False, "report": report}
-        return cached(folder, train_on_histograms, *arguments, **options)
-    finally:
-        torch.set_num_threads(threads)
+    return training.train_each(folder, calls, settings["epochs"], label, n_jobs)
 
 
 def restore(found, pixels, settings):
@@ -257,9 +233,7 @@ def restore(found, pixels, settings):
     phutils.networks.Scaled
     """
     model = _build(pixels, settings, 0)
-    names = model.state_dict()
-    model.load_state_dict({k: torch.as_tensor(found[f"weights/{k}"]) for k in names})
-    return model.eval()
+    return training.load_weights(model, found)
 
 
 def mean_gradient(model, images, filled, batch_size=64):
@@ -299,12 +273,7 @@ def _build(pixels, settings, seed):
 
 
 def _check(histograms, energy, train, test):
-    if not len(train) or not len(test):
-        raise ValueError(f"{len(train)} training and {len(test)} test frames: a side is empty")
-    for frame in np.intersect1d(train, test)[:1]:
-        raise ValueError(f"frame {frame} is both trained on and tested")
-    for frame in np.flatnonzero(~np.isfinite(energy))[:1]:
-        raise ValueError(f"energy of frame {frame} is {energy[frame]}")
+    training.check_sides(energy, train, test)
     sums = histograms.sum(axis=tuple(range(1, histograms.ndim)))
     for frame in np.flatnonzero(~np.isfinite(np.asarray(sums).ravel()))[:1]:
         raise ValueError(f"histogram of frame {frame} holds a value that is not finite")

@@ -14,9 +14,7 @@ import torch
 from joblib import Parallel, delayed
 from torch import nn
 
-from phutils import networks
-from phutils.artifacts import cached
-from phutils.scores import rmse
+from phutils import networks, training
 
 # What the paper gives (Sec. III.C), and below it what it leaves open.
 PAPER = {
@@ -109,6 +107,7 @@ def train_on_features(
     checkpoints=None,
     device=None,
     progress="network",
+    report=None,
 ):
     """Train the network on some frames and predict all.
 
@@ -127,7 +126,7 @@ def train_on_features(
         With the keys of `PAPER`.
     seed : int
         Of the first weights and of the order of the frames.
-    checkpoints, device : optional
+    checkpoints, device, report : optional
         See `phutils.networks.train`.
     progress : str or bool
         Label of the progress bar; False for none.
@@ -145,9 +144,7 @@ def train_on_features(
         If an energy or a feature is not finite, shapes do not fit, a frame is on both sides, a
         side is empty, or a setting is missing or unknown.
     """
-    if set(settings) != set(PAPER):
-        wrong = ", ".join(sorted(set(settings) ^ set(PAPER)))
-        raise ValueError(f"settings that are missing or unknown: {wrong}")
+    training.check_settings(settings, PAPER)
     if not isinstance(features, Content):
         features = with_content(features) if checkpoints else Content(features, "")
     features, fingerprint = features
@@ -190,18 +187,10 @@ def train_on_features(
         device=device,
         precision="float32",
         progress=progress,
+        report=report,
     )
     predicted = predict_features(model, features, device)
-    weights = {f"weights/{k}": v.cpu().numpy() for k, v in model.state_dict().items()}
-    return weights | {
-        "predicted": predicted,
-        "train": np.array(rmse(predicted[train], energy[train])),
-        "test": np.array(rmse(predicted[test], energy[test])),
-        "epoch_train": 1000 * np.array(history["rmse"]),
-        "watched_epoch": np.array(history["watched_epoch"]),
-        "watched_test": 1000 * np.array(history["watched_rmse"]),
-        "seconds": np.array(history["seconds"]),
-    }
+    return training.result(model, history, predicted, energy, train, test)
 
 
 def train_on_splits(folder, features, energy, pairs, settings, label="network", n_jobs=None):
@@ -260,13 +249,8 @@ def train_each(folder, calls, n_jobs=None):
 def _train_one(folder, arguments, seed, label):
     if not isinstance(arguments[0], Content):
         arguments = with_content(arguments[0]), *arguments[1:]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        options = {"seed": seed, "checkpoints": True, "progress": label}
-        return cached(folder, train_on_features, *arguments, **options)
-    finally:
-        torch.set_num_threads(threads)
+    options = {"seed": seed, "checkpoints": True, "progress": label}
+    return training.on_one_core(folder, train_on_features, arguments, options)
 
 
 def restore(found, settings):
@@ -284,9 +268,7 @@ def restore(found, settings):
         For `predict_features`, also of structures with another number of atoms.
     """
     model = _build(found["weights/network.mean"].shape[0], settings, 0)
-    names = model.state_dict()
-    model.load_state_dict({k: torch.as_tensor(found[f"weights/{k}"]) for k in names})
-    return model.eval()
+    return training.load_weights(model, found)
 
 
 def predict_features(model, features, device=None):
@@ -387,9 +369,4 @@ def _check(features, energy, train, test):
         raise ValueError(f"features are {features.dtype} of shape {features.shape}")
     if energy.shape != features.shape[:1]:
         raise ValueError(f"{len(features)} structures, but energies of shape {energy.shape}")
-    if not len(train) or not len(test):
-        raise ValueError(f"{len(train)} training and {len(test)} test frames: a side is empty")
-    for frame in np.intersect1d(train, test)[:1]:
-        raise ValueError(f"frame {frame} is both trained on and tested")
-    for frame in np.flatnonzero(~np.isfinite(energy))[:1]:
-        raise ValueError(f"energy of frame {frame} is {energy[frame]}")
+    training.check_sides(energy, train, test)

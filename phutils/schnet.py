@@ -14,10 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from phutils import networks, perceptron
-from phutils.artifacts import cached
-from phutils.progress import train_all
-from phutils.scores import rmse
+from phutils import networks, perceptron, training
 from phutils.tabulated_filters import GaussianBasis, convolve, points_for
 
 # What the paper gives (Sec. II.D), and below it what it leaves open.
@@ -203,17 +200,7 @@ def train_on_neighbours(
     predicted = np.full(len(energy), np.nan)
     inputs = _fetch(neighbours, wanted)
     predicted[wanted] = networks.predict(model, inputs, len(wanted), BATCH, device, "float32")
-    weights = {f"weights/{k}": v.cpu().numpy() for k, v in model.state_dict().items()}
-    return weights | {
-        "predicted": predicted,
-        "train": np.array(rmse(predicted[train], energy[train])),
-        "test": np.array(rmse(predicted[test], energy[test])),
-        "epoch_train": 1000 * np.array(history["rmse"]),
-        "watched_epoch": np.array(history["watched_epoch"]),
-        "watched_test": 1000 * np.array(history["watched_rmse"]),
-        "seconds": np.array(history["seconds"]),
-        "species": species,
-    }
+    return training.result(model, history, predicted, energy, train, test) | {"species": species}
 
 
 def train_on_splits(folder, neighbours, energy, jobs, also=(), n_jobs=None, label="SchNet"):
@@ -243,22 +230,9 @@ def train_on_splits(folder, neighbours, energy, jobs, also=(), n_jobs=None, labe
     for train, test, settings, seed in jobs:
         arguments = (neighbours, energy, train, test, settings)
         options = {"seed": seed, "also": also, "checkpoints": True, "progress": False}
-        calls.append((_on_one_core, (folder, train_on_neighbours, arguments, options)))
-    return _train_all(calls, max(job[2]["epochs"] for job in jobs), label, n_jobs)
-
-
-def _train_all(calls, epochs, label, n_jobs):
-    n_jobs = 1 if networks.choose_device() != "cpu" else n_jobs
-    return train_all(calls, epochs, label, n_jobs)
-
-
-def _on_one_core(folder, function, arguments, options, report):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return cached(folder, function, *arguments, **options, report=report)
-    finally:
-        torch.set_num_threads(threads)
+        calls.append((train_on_neighbours, arguments, options))
+    epochs = max(job[2]["epochs"] for job in jobs)
+    return training.train_each(folder, calls, epochs, label, n_jobs)
 
 
 def build(settings, seed=0):
@@ -272,15 +246,13 @@ def build(settings, seed=0):
 def restore(found, settings):
     """The trained model of a result of `train_on_neighbours`; it gives eV/atom."""
     model = build(settings)
-    names = model.state_dict()
-    model.load_state_dict({k: torch.as_tensor(found[f"weights/{k}"]) for k in names})
-    return model.eval()
+    return training.load_weights(model, found)
 
 
 # --- what a trained model gives ------------------------------------------------------------------
 
 
-def averaged_latents(found, neighbours, settings, frames=None, device=None, progress=True):
+def averaged_latents(found, neighbours, settings, frames=None, device=None):
     """Descriptors of frames: output of the last interaction block, averaged over atoms.
 
     Parameters
@@ -293,8 +265,6 @@ def averaged_latents(found, neighbours, settings, frames=None, device=None, prog
     frames : ndarray of int, optional
         Default: all.
     device : str, optional
-    progress : bool
-        No effect: there is no bar.
 
     Returns
     -------
@@ -335,10 +305,8 @@ def train_on_latents(
         As for `train_on_neighbours`.
     network : dict
         Settings of `phutils.perceptron.train_on_features`.
-    seed, checkpoints : optional
+    seed, checkpoints, report : optional
         As there.
-    report : optional
-        Not used.
 
     Returns
     -------
@@ -349,7 +317,7 @@ def train_on_latents(
     features = averaged_latents(found, neighbours, settings, frames)["latents"]
     sides = np.split(np.arange(len(frames)), [len(train)])
     result = perceptron.train_on_features(
-        features, energy[frames], *sides, network, seed, checkpoints, progress=False
+        features, energy[frames], *sides, network, seed, checkpoints, progress=False, report=report
     )
     predicted = np.full(len(energy), np.nan)
     predicted[frames] = result["predicted"]
@@ -362,8 +330,8 @@ def latents_on_splits(folder, found, neighbours, energy, jobs, network, n_jobs=N
     for model, (train, test, settings, seed) in zip(found, jobs, strict=True):
         arguments = (model, neighbours, energy, train, test, settings, network)
         options = {"seed": seed, "checkpoints": True}
-        calls.append((_on_one_core, (folder, train_on_latents, arguments, options)))
-    return _train_all(calls, network["epochs"], label, n_jobs)
+        calls.append((train_on_latents, arguments, options))
+    return training.train_each(folder, calls, network["epochs"], label, n_jobs)
 
 
 def stock_energies(model, structures):
@@ -408,9 +376,7 @@ def _fetch(neighbours, frames):
 
 
 def _check(neighbours, energy, train, test, settings):
-    if set(settings) != set(PAPER):
-        wrong = ", ".join(sorted(set(settings) ^ set(PAPER)))
-        raise ValueError(f"settings that are missing or unknown: {wrong}")
+    training.check_settings(settings, PAPER)
     if settings["cutoff"] != neighbours.cutoff:
         raise ValueError(
             f"the cutoff is {settings['cutoff']} Å, but neighbours were found within "
@@ -418,12 +384,7 @@ def _check(neighbours, energy, train, test, settings):
         )
     if len(energy) != len(neighbours):
         raise ValueError(f"{len(energy)} energies of {len(neighbours)} frames")
-    if not len(train) or not len(test):
-        raise ValueError(f"{len(train)} training and {len(test)} test frames: a side is empty")
-    for frame in np.intersect1d(train, test)[:1]:
-        raise ValueError(f"frame {frame} is both trained on and tested")
-    for frame in np.flatnonzero(~np.isfinite(energy))[:1]:
-        raise ValueError(f"energy of frame {frame} is {energy[frame]}")
+    training.check_sides(energy, train, test)
 
 
 def _check_species(neighbours, frames, species):
