@@ -47,7 +47,7 @@ def energies_of(frames, calculator):
     frames : ndarray of records
         See `phutils.store.frame_dtype`.
     calculator : ase calculator
-        One that knows ``energies``, for example that of `phutils.simulate.calculator`.
+        One that knows ``energies``, for example that of `phutils.potential.calculator`.
 
     Returns
     -------
@@ -89,9 +89,9 @@ def main(arguments=None):
         if not len(rows) or (target.exists() and _belongs(np.load(target), file)):
             continue
         if calculator is None:
-            from phutils import simulate
+            from phutils import potential
 
-            calculator = simulate.calculator()
+            calculator = potential.calculator()
         try:
             energies = energies_of(frames[rows], calculator)
         except ValueError as error:

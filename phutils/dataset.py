@@ -49,6 +49,7 @@ PARTS = {
     "amorphous": "216atom_amorphous",
     "crystal": "216atom_crystal",
     "large": "512atom_amorphous",
+    "continuous": "216atom_continuous",
 }
 LABELS = {"gfn1": "GFN1-xTB", "lda": "GPAW-LDA"}  # of some frames, beside NEP89 of all
 
@@ -201,7 +202,8 @@ def load(source="embedded", part="amorphous", *, labels=None, energy_key=None, z
         ``python -m phutils.simulate --out FOLDER`` made.
     part : str
         ``"amorphous"`` (216 atoms, liquid and amorphous), ``"crystal"`` (diamond, 216 atoms),
-        ``"large"`` (512 atoms) or ``"all"``. A single file has one part.
+        ``"large"`` (512 atoms), ``"continuous"`` (216 atoms, short runs at densities off the
+        paper's grid) or ``"all"``, which is the first three. A single file has one part.
     labels : str, optional
         For the embedded data, or a folder made in the same way: ``"nep89"``, the default,
         ``"gfn1"`` or ``"lda"``. The last two keep only the frames that have such an energy (see
@@ -269,7 +271,7 @@ def _open(root, part, source, labels):
     files = tuple(list_files(root))
     tables = []
     for number, file in enumerate(files):
-        if part != "all" and file.folder != PARTS[part]:
+        if file.folder == PARTS["continuous"] if part == "all" else file.folder != PARTS[part]:
             continue
         records = read_records(file)
         table = np.zeros(len(records), _TABLE)
@@ -286,7 +288,7 @@ def _open(root, part, source, labels):
     keys = [table["frame"]]
     if labels != "user":
         folders = list(PARTS.values())
-        rank = [folders.index(file.folder) if file.folder in folders else 3 for file in files]
+        rank = [folders.index(file.folder) if file.folder in folders else 4 for file in files]
         keys += [table["time"], table["run"], table["density"], np.array(rank)[table["file"]]]
     return Structures(source, labels, files, table[np.lexsort(keys)])
 

@@ -2,8 +2,9 @@
 
 The paper ran VASP (LDA); that needs a licence and some hundred thousand core hours. The embedded
 dataset follows the same protocol (Sec. II.A) with NEP89, a machine-learned potential fitted to
-PBE-like calculations of 89 elements, which an ordinary machine evaluates in about 20 ms a step.
-Its energies are therefore *not* the paper's, and no file here calls them DFT.
+PBE-like calculations of 89 elements. `phutils.fast_nep` moves the atoms (about 5 ms a step),
+calorine labels the frames that are kept. The energies are therefore *not* the paper's, and no file
+here calls them DFT.
 
 Thermostat
     Stochastic velocity rescaling (Bussi, Donadio & Parrinello, doi:10.1063/1.2408420) with a
@@ -25,12 +26,9 @@ import argparse
 import json
 import multiprocessing
 import os
-import tempfile
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +39,7 @@ from ase.md.bussi import Bussi
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from tqdm import tqdm
 
+from phutils import fast_nep, potential
 from phutils.artifacts import atomic_write
 from phutils.dataset import cell_length, frame_dtype, pack_frame, unpack_atoms, write_checksums
 
@@ -53,6 +52,7 @@ WRAP_EVERY = 100  # steps
 DENSITIES = (1.5, 1.7, 2.0, 2.2, 2.4, 2.6, 2.8, 3.0, 3.2, 3.4, 3.5)  # g/cm3
 CRYSTAL_DENSITIES = (2.4, 2.6, 2.8, 3.0, 3.2, 3.4, 3.5)  # g/cm3
 RUNS = 6
+CONTINUOUS_RUNS = 64
 
 
 class Stage(NamedTuple):
@@ -72,6 +72,13 @@ MELT_QUENCH = (
     Stage("buffer_low", 5000, 5000, 2000, 25),
     Stage("quench2", 5000, 300, 2000, 100),
 )
+CONTINUOUS = (  # the same rates, less time in the liquids
+    Stage("heat", 300, 9000, 1000, 0),
+    Stage("buffer_high", 9000, 9000, 1000, 4),
+    Stage("quench1", 9000, 5000, 2000, 5),
+    Stage("buffer_low", 5000, 5000, 500, 4),
+    Stage("quench2", 5000, 300, 2000, 7),
+)
 CRYSTAL = (
     Stage("equilibrate", 300, 300, 1000, 0),
     Stage("crystal", 300, 300, 2000, 80),
@@ -79,7 +86,10 @@ CRYSTAL = (
 
 
 class Trajectory(NamedTuple):
-    """One simulation; its file is ``<folder>/<density>_run<run>.npy``."""
+    """One simulation; its file is ``<folder>/<density>_run<run>.npy``.
+
+    Densities of the paper's grid have one decimal in file names and seeds, others have three.
+    """
 
     folder: str
     n_atoms: int
@@ -88,8 +98,16 @@ class Trajectory(NamedTuple):
     stages: tuple = MELT_QUENCH
 
     @property
+    def decimals(self):
+        return 1 if round(self.density, 1) == self.density else 3
+
+    @property
     def path(self):
-        return Path(self.folder) / f"{self.density:.1f}_run{self.run}.npy"
+        return Path(self.folder) / f"{self.density:.{self.decimals}f}_run{self.run}.npy"
+
+    @property
+    def seed(self):
+        return [SEED, self.n_atoms, round(10**self.decimals * self.density), self.run]
 
     @property
     def steps(self):
@@ -97,7 +115,11 @@ class Trajectory(NamedTuple):
 
 
 def trajectories():
-    """Every trajectory of the embedded dataset, run 1 of all densities first."""
+    """Every trajectory of the embedded dataset, run 1 of all densities first.
+
+    The paper's set, and short runs at densities drawn at random, one from each of 64 equal parts of
+    the range: a control for what depends on the paper's eleven values.
+    """
     small = [
         Trajectory("216atom_amorphous", 216, density, run)
         for run in range(1, RUNS + 1)
@@ -107,86 +129,13 @@ def trajectories():
         Trajectory("216atom_crystal", 216, density, 1, CRYSTAL) for density in CRYSTAL_DENSITIES
     ]
     large = [Trajectory("512atom_amorphous", 512, density, 1) for density in DENSITIES]
-    return small[: len(DENSITIES)] + crystal + small[len(DENSITIES) :] + large
-
-
-# --- potential -----------------------------------------------------------------------------------
-
-
-def nep89_path():
-    """Path of ``nep89.txt`` inside the installed NepTrainKit distribution."""
-    try:
-        files = metadata.files("neptrainkit") or []
-    except metadata.PackageNotFoundError:
-        raise ModuleNotFoundError(
-            "the NEP89 potential is missing: install the extra with `uv sync --extra simulate`"
-        ) from None
-    return next(Path(f.locate()) for f in files if f.name == "nep89.txt")
-
-
-def carbon_block(text, element="C"):
-    """Cut a multi-element NEP4 parameter file down to one element; same numbers, fewer of them.
-
-    A NEP4 file lists, after its header, one network per element, one common bias, the expansion
-    coefficients of radial and angular functions for each pair of elements, and the scaler of the
-    descriptor (layout: GPUMD manual). For one element everything else is dead weight that is
-    parsed again for every new structure.
-
-    Parameters
-    ----------
-    text : str
-        Content of the ``nep.txt`` file.
-    element : str
-        Chemical symbol to keep.
-
-    Returns
-    -------
-    str
-        Content of a ``nep.txt`` file for that element alone.
-
-    Raises
-    ------
-    ValueError
-        If the element is missing or the number of parameters does not fit the header.
-    """
-    lines = text.split("\n")
-    kind, _, *elements = lines[0].split()
-    if element not in elements:
-        raise ValueError(f"{element} is not among the {len(elements)} elements of the potential")
-    n_types, t = len(elements), elements.index(element)
-    header = {line.split()[0]: line.split()[1:] for line in lines[1:7]}
-    numbers = np.array([line for line in lines[7:] if line.strip()])
-
-    n_max = [int(n) + 1 for n in header["n_max"]]
-    basis = [int(n) + 1 for n in header["basis_size"]]
-    l_max, four_body, five_body = (int(n) for n in header["l_max"])
-    dim = n_max[0] + n_max[1] * (l_max + (four_body > 0) + (five_body > 0))
-    network = int(header["ANN"][0]) * (dim + 2)
-    sizes = [n_types * network, 1, n_types**2 * n_max[0] * basis[0]]
-    sizes += [n_types**2 * n_max[1] * basis[1], dim]
-    if len(numbers) != sum(sizes):
-        raise ValueError(f"{len(numbers)} parameters in the potential, expected {sum(sizes)}")
-    networks, bias, radial, angular, scaler = np.split(numbers, np.cumsum(sizes)[:-1])
-    pair = t * n_types + t
-    kept = [networks.reshape(n_types, network)[t], bias]
-    kept += [c.reshape(-1, n_types**2)[:, pair] for c in (radial, angular)]
-    kept.append(scaler)
-    return "\n".join([f"{kind} 1 {element}", *lines[1:7], *np.concatenate(kept), ""])
-
-
-@cache
-def _carbon_file():
-    folder = tempfile.TemporaryDirectory(prefix="nep89-")
-    path = Path(folder.name) / "nep89_C.txt"
-    path.write_text(carbon_block(nep89_path().read_text()))
-    return folder, path  # the folder goes with the process
-
-
-def calculator():
-    """A fresh ASE calculator: NEP89 cut to carbon, energies in eV and forces in eV/Å."""
-    from calorine.calculators import CPUNEP
-
-    return CPUNEP(str(_carbon_file()[1]))
+    places = np.arange(CONTINUOUS_RUNS) + np.random.default_rng(SEED).random(CONTINUOUS_RUNS)
+    low, high = DENSITIES[0], DENSITIES[-1]
+    drawn = np.round(low + (high - low) * places / CONTINUOUS_RUNS, 3)
+    continuous = [
+        Trajectory("216atom_continuous", 216, float(density), 1, CONTINUOUS) for density in drawn
+    ]
+    return small[: len(DENSITIES)] + crystal + small[len(DENSITIES) :] + large + continuous
 
 
 # --- one trajectory ------------------------------------------------------------------------------
@@ -240,8 +189,7 @@ def run_trajectory(trajectory, out, advance=lambda n: None, checkpoint_every=CHE
     path.parent.mkdir(parents=True, exist_ok=True)
 
     atoms = initial_structure(trajectory)
-    seed = [SEED, trajectory.n_atoms, round(10 * trajectory.density), trajectory.run]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(trajectory.seed)
     first = trajectory.stages[0].start
     # An ideal lattice has no potential energy to share yet: twice the kinetic energy.
     thermalize_momenta(atoms, 2 * first if trajectory.stages == CRYSTAL else first, rng=rng)
@@ -255,7 +203,7 @@ def run_trajectory(trajectory, out, advance=lambda n: None, checkpoint_every=CHE
             rng.bit_generator.state = json.loads(str(state["rng"]))
         advance(done * trajectory.n_atoms)
 
-    atoms.calc, labeller = calculator(), calculator()
+    atoms.calc, labeller = fast_nep.calculator(), potential.calculator()
     md = Bussi(atoms, TIMESTEP * units.fs, first, RELAXATION * units.fs, rng=rng)
     targets, snapshots = schedule(trajectory.stages)
     frames, forces, saved = list(frames), None, time.monotonic()
@@ -267,6 +215,7 @@ def run_trajectory(trajectory, out, advance=lambda n: None, checkpoint_every=CHE
         if (step + 1) % WRAP_EVERY == 0:
             atoms.wrap()
             forces = None
+            atoms.calc.reset()  # a continued run starts with a new list of neighbours, too
             advance(WRAP_EVERY * trajectory.n_atoms)
             if time.monotonic() - saved > checkpoint_every:
                 saved = time.monotonic()

@@ -1,4 +1,6 @@
-"""A small project to build: notebooks, profiles and a table of contents in a temporary folder."""
+"""A small project to build (notebooks, profiles, table of contents), and the NEP89 file."""
+
+from importlib import metadata
 
 import pytest
 from small_project import make_notebook
@@ -26,3 +28,17 @@ def project(tmp_path):
         "print(profile, n, x)",
     )
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def nep89():
+    """Path of the full NEP89 file; skips where the extra is missing."""
+    reason = "the extra `simulate` is not installed (uv sync --extra simulate)"
+    pytest.importorskip("calorine", reason=reason)
+    try:
+        metadata.version("neptrainkit")
+    except metadata.PackageNotFoundError:
+        pytest.skip(reason)
+    from phutils import potential
+
+    return potential.nep89_path()

@@ -6,7 +6,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from phutils import atom_energies, dataset, simulate
+from phutils import atom_energies, dataset, potential
 from phutils.dataset import load
 from phutils.store import list_files, pack_frame, read_records, unpack_atoms, write_checksums
 
@@ -29,7 +29,7 @@ class Quick(Calculator):
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """Two small trajectories of 2.4 and 1.5 g/cm3 as `phutils.simulate` would write them."""
-    monkeypatch.setattr(simulate, "calculator", Quick)
+    monkeypatch.setattr(potential, "calculator", Quick)
     monkeypatch.setattr(Quick, "calls", 0)
     for density in (2.4, 1.5):
         frames = []
@@ -152,5 +152,5 @@ def test_stored_energies_are_those_of_the_potential(stored):
         record = records[rng.integers(len(records))]
         folder, name = stored[file].folder, stored[file].path.name
         frame = read_records(trajectories[folder, name])[record["row"]]
-        energies = atom_energies.energies_of([frame], simulate.calculator())[0]
+        energies = atom_energies.energies_of([frame], potential.calculator())[0]
         np.testing.assert_allclose(record["energies"], energies, atol=2e-6)

@@ -4,30 +4,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from phutils import dataset, simulate
+from phutils import dataset, potential, simulate
 from phutils.store import list_files, read_records, unpack_atoms
 from phutils.structure import coordination
 
 DATA = Path(dataset.__file__).parents[1] / "data"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(DATA.parent)}
-
-
-@pytest.fixture(scope="module")
-def potential():
-    """Path of the full NEP89 file; skips where the extra is missing."""
-    reason = "the extra `simulate` is not installed (uv sync --extra simulate)"
-    pytest.importorskip("calorine", reason=reason)
-    try:
-        metadata.version("neptrainkit")
-    except metadata.PackageNotFoundError:
-        pytest.skip(reason)
-    return simulate.nep89_path()
 
 
 # --- protocol ------------------------------------------------------------------------------------
@@ -62,7 +49,10 @@ def test_crystal_protocol():
 
 def test_the_whole_dataset():
     trajectories = simulate.trajectories()
-    assert len({t.path for t in trajectories}) == len(trajectories) == 66 + 7 + 11
+    assert len({t.path for t in trajectories}) == len(trajectories) == 66 + 7 + 11 + 64
+    assert (
+        len({tuple(t.seed) for t in trajectories if t.stages != simulate.CRYSTAL}) == 66 + 11 + 64
+    )
     frames, kinds = Counter(), Counter()
     for trajectory in trajectories:
         frames[trajectory.folder] += sum(stage.snapshots for stage in trajectory.stages)
@@ -71,14 +61,19 @@ def test_the_whole_dataset():
         "216atom_amorphous": 16_830,
         "512atom_amorphous": 2_805,
         "216atom_crystal": 560,
+        "216atom_continuous": 1_280,
     }
     assert kinds == {
         ("216atom_amorphous", 216): 66,
         ("512atom_amorphous", 512): 11,
         ("216atom_crystal", 216): 7,
+        ("216atom_continuous", 216): 64,
     }
     small = {(t.density, t.run) for t in trajectories if t.folder == "216atom_amorphous"}
     assert small == {(density, run) for density in simulate.DENSITIES for run in range(1, 7)}
+    drawn = np.array([t.density for t in trajectories if t.folder == "216atom_continuous"])
+    assert drawn.min() >= 1.5 and drawn.max() <= 3.5 and np.diff(drawn).max() < 4 / 64
+    assert {t.path.name for t in trajectories} >= {f"{drawn[0]:.3f}_run1.npy", "1.5_run1.npy"}
 
 
 def test_a_worker_process_starts_from_the_same_structures():
@@ -112,43 +107,12 @@ def test_initial_structures(trajectory):
         assert np.ptp(nearest) < 1e-9
 
 
-# --- potential -----------------------------------------------------------------------------------
-
-
-def test_carbon_block_is_the_full_potential(potential):
-    from calorine.calculators import CPUNEP
-
-    rng = np.random.default_rng(0)
-    full, cut = CPUNEP(str(potential)), simulate.calculator()
-    atoms = simulate.initial_structure(simulate.trajectories()[4])
-    start = atoms.positions.copy()
-    for spread in (0.1, 0.25, 0.4):  # Å
-        atoms.positions = start + rng.normal(0, spread, start.shape)
-        results = []
-        for calculator in (full, cut):
-            atoms.calc = calculator
-            results.append((atoms.get_potential_energy(), atoms.get_forces()))
-        (energy, forces), (energy_cut, forces_cut) = results
-        assert np.abs(forces).max() > 1  # eV/Å: far from any symmetry
-        assert abs(energy - energy_cut) < 1e-6
-        assert np.abs(forces - forces_cut).max() < 1e-5
-
-
-def test_carbon_block_refuses_what_it_does_not_understand(potential):
-    text = potential.read_text()
-    with pytest.raises(ValueError, match="Xx is not among the 89 elements"):
-        simulate.carbon_block(text, "Xx")
-    with pytest.raises(ValueError, match="parameters in the potential, expected"):
-        simulate.carbon_block(text.rstrip().rsplit("\n", 1)[0])
-
-
 # --- resuming ------------------------------------------------------------------------------------
 
 # One process loads the libraries, then every run is a child of its own that can be killed.
 SHORT = """
 import os, sys
-import calorine.calculators
-from phutils import simulate
+from phutils import fast_nep, potential, simulate
 
 stages = (
     simulate.Stage("heat", 300, 3000, 100, 0),
@@ -156,7 +120,7 @@ stages = (
     simulate.Stage("quench2", 3000, 300, 100, 5),
 )
 trajectory = simulate.Trajectory("216atom_amorphous", 64, 0.7, 1, stages)
-simulate._carbon_file()
+potential.calculator(), fast_nep.calculator()
 
 def run(folder, killed_at):
     calls = []
@@ -179,7 +143,7 @@ for argument in sys.argv[1:]:
 """
 
 
-def test_a_killed_run_ends_in_the_same_frames(potential, tmp_path):
+def test_a_killed_run_ends_in_the_same_frames(nep89, tmp_path):
     """kill -9 twice, at different steps; every bit of the file is as in the unbroken run."""
     # Calls come every 100 steps and, when resumed, once for the steps of the checkpoint.
     runs = ["unbroken:0", "broken:2", "broken:3", "broken:0"]
@@ -245,7 +209,7 @@ def test_a_finished_trajectory_is_left_alone(tmp_path):
 # --- stored data ---------------------------------------------------------------------------------
 
 
-def test_stored_energies_are_those_of_the_potential(potential):
+def test_stored_energies_are_those_of_the_potential(nep89):
     """A random sample of every folder, recomputed with the cut potential to 1 meV/atom."""
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
     files = list_files(DATA)
@@ -256,7 +220,7 @@ def test_stored_energies_are_those_of_the_potential(potential):
             records = read_records(of_folder[k])
             frame = records[rng.integers(len(records))]
             atoms = unpack_atoms(frame)
-            atoms.calc = simulate.calculator()
+            atoms.calc = potential.calculator()
             difference = (atoms.get_potential_energy() - frame["energy"]) / len(atoms)
             where = f"{of_folder[k].path.name} {frame['stage']} {frame['time']:.3f} ps"
             assert abs(difference) < 1e-3, where
