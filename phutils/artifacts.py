@@ -337,3 +337,26 @@ def published(folder, profile, chapter):
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is missing for profile {profile!r}: run {chapter}")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def publish_arrays(folder, profile, name, **arrays):
+    """Write arrays to ``<folder>/<profile>/<name>.npz`` for later chapters, as `publish` does."""
+    if os.environ.get("PHUTILS_PUBLISH") == "no":
+        return
+    with atomic_write(Path(folder) / profile / f"{name}.npz") as file:
+        np.savez(file, **arrays)
+
+
+def published_arrays(folder, profile, name):
+    """Read what `publish_arrays` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the chapter has not been run for this dataset and profile.
+    """
+    path = Path(folder) / profile / f"{name}.npz"
+    if not path.exists():
+        raise FileNotFoundError(f"{path.name} is missing for profile {profile!r}")
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)

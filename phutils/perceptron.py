@@ -5,13 +5,12 @@ Descriptors that were averaged over the atoms beforehand are one row for it.
 """
 
 import hashlib
-import os
+import mmap
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from torch import nn
 
 from phutils import networks, training
@@ -83,10 +82,24 @@ class AtomPerceptron(nn.Module):
 
 
 class Content(NamedTuple):
-    """An array and its digest, so that a large one is read once for the keys of many results."""
+    """An array and its digest, so that a large one is read once for the keys of many results.
+
+    A memory map of a whole file is sent to another process as the name of the file.
+    """
 
     array: np.ndarray
     fingerprint: str
+
+    def __reduce__(self):
+        array = self.array
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+            layout = array.dtype, "r", array.offset, array.shape
+            return _from_file, (array.filename, *layout, self.fingerprint)
+        return Content, tuple(self)
+
+
+def _from_file(path, dtype, mode, offset, shape, fingerprint):
+    return Content(np.memmap(path, dtype, mode, offset, shape), fingerprint)
 
 
 def with_content(features):
@@ -208,7 +221,7 @@ def train_on_splits(folder, features, energy, pairs, settings, label="network", 
     pairs : sequence of (train, test)
         The number of a split is the seed of its network.
     label : str
-        Of the progress bars.
+        Of the progress bar.
     n_jobs : int, optional
         Networks at a time; default: one per core.
 
@@ -218,39 +231,32 @@ def train_on_splits(folder, features, energy, pairs, settings, label="network", 
         As from `train_on_features`.
     """
     features = features if isinstance(features, Content) else with_content(features)
-    calls = [
-        ((features, energy, train, test, settings), seed, f"{label} {seed}".strip())
-        for seed, (train, test) in enumerate(pairs)
-    ]
-    return train_each(folder, calls, n_jobs)
+    calls = [(features, energy, train, test, settings) for train, test in pairs]
+    return train_each(folder, list(zip(calls, range(len(calls)), strict=True)), label, n_jobs)
 
 
-def train_each(folder, calls, n_jobs=None):
+def train_each(folder, calls, label="network", n_jobs=None):
     """Networks that have nothing in common, several at a time; what is done is kept on disk.
 
     Parameters
     ----------
-    folder, n_jobs
+    folder, label, n_jobs
         As for `train_on_splits`.
-    calls : sequence of (arguments, seed, label)
-        Features, energies, training and test frames and settings, as for `train_on_features`;
-        the seed; and the label of the progress bar.
+    calls : sequence of (arguments, seed)
+        Features, energies, training and test frames and settings, as for `train_on_features`, and
+        the seed.
 
     Returns
     -------
     list of dict
         As from `train_on_features`.
     """
-    n_jobs = 1 if networks.choose_device() != "cpu" else n_jobs or os.cpu_count()
-    calls = [delayed(_train_one)(folder, *call) for call in calls]
-    return Parallel(max(1, min(n_jobs, len(calls))))(calls)
-
-
-def _train_one(folder, arguments, seed, label):
-    if not isinstance(arguments[0], Content):
-        arguments = with_content(arguments[0]), *arguments[1:]
-    options = {"seed": seed, "checkpoints": True, "progress": label}
-    return training.on_one_core(folder, train_on_features, arguments, options)
+    options, jobs = {"checkpoints": True, "progress": False}, []
+    for (features, *others), seed in calls:
+        features = features if isinstance(features, Content) else with_content(features)
+        jobs.append((train_on_features, (features, *others), options | {"seed": seed}))
+    epochs = max(arguments[4]["epochs"] for arguments, _ in calls)
+    return training.train_each(folder, jobs, epochs, label, n_jobs)
 
 
 def restore(found, settings):

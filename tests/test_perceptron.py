@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -236,13 +238,26 @@ def test_splits_are_trained_as_one_by_one(tmp_path):
 def test_networks_that_have_nothing_in_common(found, tmp_path):
     settings = SMALL | {"activations": ("tanh", "relu"), "epochs": 3}
     calls = [
-        ((FEATURES, ENERGY, TRAIN, TEST, SMALL), 0, "one"),
-        ((FEATURES[:, 0, :3], ENERGY, TRAIN, TEST, settings), 5, "two"),
+        ((FEATURES, ENERGY, TRAIN, TEST, SMALL), 0),
+        ((FEATURES[:, 0, :3], ENERGY, TRAIN, TEST, settings), 5),
     ]
     one, two = perceptron.train_each(tmp_path, calls, n_jobs=2)
     np.testing.assert_allclose(one["predicted"], found["predicted"], atol=1e-4)
     expected = fit(features=FEATURES[:, 0, :3], seed=5, activations=("tanh", "relu"), epochs=3)
     np.testing.assert_allclose(two["predicted"], expected["predicted"], atol=1e-5)
+
+
+def test_a_memory_map_is_sent_as_the_name_of_its_file(tmp_path):
+    mapped = on_disk(tmp_path / "features.npy", FEATURES)
+    content = perceptron.with_content(mapped)
+    sent = pickle.dumps(content)
+    assert len(sent) < 1000 < FEATURES.nbytes
+    received = pickle.loads(sent)
+    assert isinstance(received.array, np.memmap)
+    assert received.fingerprint == content.fingerprint
+    np.testing.assert_array_equal(received.array, FEATURES)
+    part = pickle.loads(pickle.dumps(perceptron.with_content(mapped[2:])))  # a part travels whole
+    np.testing.assert_array_equal(part.array, FEATURES[2:])
 
 
 def test_content_does_not_depend_on_where_an_array_lies(tmp_path):
