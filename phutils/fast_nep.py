@@ -155,7 +155,8 @@ class FastNEP(Calculator):
     def __init__(self, model, skin=SKIN):
         super().__init__()
         self.model, self.skin, self._listed = model, skin, None
-        self._search = NeighborList(cutoff=model.cutoffs[0] + skin, full_list=True)
+        # one thread: pairs then have one order, and a trajectory comes out the same again
+        self._search = NeighborList(cutoff=model.cutoffs[0] + skin, full_list=True, n_threads=1)
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
