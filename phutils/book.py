@@ -14,7 +14,7 @@ from phutils.artifacts import ROOT, atomic_write
 from phutils.pipeline import check_executed, executed_path, notebook_key
 from phutils.profiles import BuildError
 
-PAGES = ("_config.yml", "_toc.yml", "*.md", "*.bib", "_ext/**/*")
+PAGES = ("_config.yml", "_toc.yml", "*.md", "docs/**/*.md", "*.bib", "_ext/**/*")
 NOT_PAGES = {"README.md", "CONTRIBUTING.md"}
 
 
@@ -73,7 +73,8 @@ def stage(root=ROOT):
 def book_key(dataset, profile, root=ROOT):
     """Key of everything the rendered book is made from."""
     digest = hashlib.sha256(os.environ.get("GITHUB_REPOSITORY", "").encode())
-    for path in _page_files(root):
+    sources = sorted(Path(root).glob("phutils/*.py"))  # the reference is made from their docstrings
+    for path in (*_page_files(root), *sources):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     for name in chapters(root):
         digest.update(notebook_key(name, dataset, profile, root=root).encode())

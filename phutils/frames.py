@@ -179,7 +179,7 @@ def _end_with(parent):
 
 
 def in_order(calls, n_jobs):
-    """Results of ``function(*args)`` for every (function, *args), at most 2 `n_jobs` ahead."""
+    """Results of all calls (a function, then its arguments), at most 2 `n_jobs` ahead."""
     if n_jobs == 1:
         yield from (function(*args) for function, *args in calls)
         return

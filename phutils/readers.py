@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from phutils.store import STAGE_LENGTH, exact_dtype
 
-# Names under which public data sets keep the total energy; the first one that is there is used.
+#: Names under which public data sets keep the total energy; the first one that is there is used.
 ENERGY_KEYS = (
     "energy",
     "Energy",
