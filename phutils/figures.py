@@ -171,7 +171,7 @@ def on_mesh(ax, values, edges, signed=False, log=False, label=""):
 # --- interactive ---------------------------------------------------------------------------------
 
 
-def show(figure, alt, static=None):
+def show(figure, alt, static=None, script=None):
     """Display a plotly figure in JupyterLab and in the static book, with alt text.
 
     Parameters
@@ -181,6 +181,8 @@ def show(figure, alt, static=None):
         What a reader who does not see the figure should know.
     static : matplotlib Figure, optional
         Shown where no JavaScript runs, and in formats other than HTML; closed here.
+    script : str, optional
+        JavaScript that runs in the page once the figure is there, with ``{plot_id}`` for its id.
 
     Raises
     ------
@@ -189,9 +191,8 @@ def show(figure, alt, static=None):
     """
     if not alt.strip():
         raise ValueError("an interactive figure needs alt text")
-    drawn = pio.to_html(
-        figure, full_html=False, include_plotlyjs=False, include_mathjax=False, auto_play=False
-    )
+    how = dict(full_html=False, include_plotlyjs=False, include_mathjax=False, auto_play=False)
+    drawn = pio.to_html(figure, post_script=script, **how)
     alt_text = html.escape(alt, quote=True)
     picture = {}
     if static is not None:
