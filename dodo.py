@@ -5,6 +5,7 @@ notebooks at a time. What counts as out of date is decided by `phutils.pipeline.
 """
 
 import sys
+import traceback
 
 from doit import get_var
 from doit.exceptions import TaskFailed
@@ -30,6 +31,9 @@ def reported(function, *args):
         function(*args)
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        return TaskFailed(str(error))
+    except Exception as error:  # doit's reporter would swallow it
+        traceback.print_exc()
         return TaskFailed(str(error))
     return True
 

@@ -135,7 +135,8 @@ def trajectories():
     continuous = [
         Trajectory("216atom_continuous", 216, float(density), 1, CONTINUOUS) for density in drawn
     ]
-    return small[: len(DENSITIES)] + crystal + small[len(DENSITIES) :] + large + continuous
+    spread = [t for start in range(4) for t in continuous[start::4]]  # any part covers the range
+    return small[: len(DENSITIES)] + crystal + small[len(DENSITIES) :] + large + spread
 
 
 # --- one trajectory ------------------------------------------------------------------------------
