@@ -2,8 +2,8 @@
 
 Invariants and network: Fan et al., doi:10.1063/5.0106617 and GPUMD's manual. With
 S_nlm = sum_j g_n(r_ij) Y_lm(r_ij) over the neighbours, real orthonormal Y: the three-body terms are
-sum_m S_nlm^2 (l = 1..4), the four-body term is tr(Q^3) of the quadrupole, the five-body term (v.v)^2
-of the dipole; every atom's energy is a network of one hidden layer of them.
+sum_m S_nlm^2 (l = 1..4), the four-body term is tr(Q^3) of the quadrupole, the five-body term
+(v.v)^2 of the dipole; every atom's energy is a network of one hidden layer of them.
 """
 
 import numpy as np

