@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -239,16 +240,27 @@ def book_command(options):
     _say(str(ROOT / "_build" / "html" / "index.html"))
 
 
+@contextmanager
+def _environment(values):
+    """Environment variables for the processes started meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def notebook_command(options):
     """Run one notebook with other parameters, beside the book, and render it as one HTML file.
 
     What it would hand on to later chapters stays as the book has it.
     """
     given = {name: parse_value(value) for name, value in options.parameter}
-    if given:
-        os.environ["PHUTILS_PUBLISH"] = "no"
     target = ROOT / "_build" / "runs" / f"{Path(options.name).stem}.ipynb"
-    run_notebook(options.name, target, options.dataset, options.profile, given)
+    with _environment({"PHUTILS_PUBLISH": "no"} if given else {}):
+        run_notebook(options.name, target, options.dataset, options.profile, given)
     convert = [sys.executable, "-m", "nbconvert", "--to", "html", str(target)]
     subprocess.run(convert, check=True, capture_output=True)
     _say(f"{target}\n{target.with_suffix('.html')}")

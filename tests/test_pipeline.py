@@ -189,6 +189,7 @@ def test_only_a_run_with_the_books_parameters_publishes(monkeypatch, capsys, giv
     monkeypatch.setattr(pipeline, "run_notebook", run)
     assert pipeline.main(["notebook", "03_ridge", *given]) == 1
     assert seen == [expected] and "stop here" in capsys.readouterr().err
+    assert os.environ["PHUTILS_PUBLISH"] == "yes"  # as before, for whatever this process does next
 
 
 @pytest.mark.parametrize("jobs, given, expected", [(1, None, "8"), (3, None, "2"), (3, "5", "5")])
