@@ -16,6 +16,7 @@ Two kinds of files live under ``_build/artifacts/<dataset>/``:
 import ast
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -313,16 +314,22 @@ def _plain(value):
 # --- what chapters hand on -----------------------------------------------------------------------
 
 
-def publish(folder, profile, chapter, results):
-    """Write a chapter's results to ``<folder>/<profile>/<chapter>.json`` for later chapters.
+def publish_file(folder, profile, name, content):
+    """Write bytes to ``<folder>/<profile>/<name>`` for later chapters.
 
     Nothing is written where the environment variable ``PHUTILS_PUBLISH`` is ``no``: a run with
     other parameters is no part of the book.
     """
     if os.environ.get("PHUTILS_PUBLISH") == "no":
         return
-    with atomic_write(Path(folder) / profile / f"{chapter}.json", "w") as file:
-        json.dump(results, file, indent=1, default=_plain)
+    with atomic_write(Path(folder) / profile / name) as file:
+        file.write(content)
+
+
+def publish(folder, profile, chapter, results):
+    """Leave a chapter's results as ``<chapter>.json``; see `publish_file`."""
+    text = json.dumps(results, indent=1, default=_plain)
+    publish_file(folder, profile, f"{chapter}.json", text.encode())
 
 
 def published(folder, profile, chapter):
@@ -333,18 +340,15 @@ def published(folder, profile, chapter):
     FileNotFoundError
         If the chapter has not been run for this dataset and profile.
     """
-    path = Path(folder) / profile / f"{chapter}.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path.name} is missing for profile {profile!r}: run {chapter}")
+    path = _published_file(folder, profile, f"{chapter}.json", f": run {chapter}")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def publish_arrays(folder, profile, name, **arrays):
-    """Write arrays to ``<folder>/<profile>/<name>.npz`` for later chapters, as `publish` does."""
-    if os.environ.get("PHUTILS_PUBLISH") == "no":
-        return
-    with atomic_write(Path(folder) / profile / f"{name}.npz") as file:
-        np.savez(file, **arrays)
+    """Leave arrays as ``<name>.npz``; see `publish_file`."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    publish_file(folder, profile, f"{name}.npz", file.getvalue())
 
 
 def published_arrays(folder, profile, name):
@@ -355,8 +359,12 @@ def published_arrays(folder, profile, name):
     FileNotFoundError
         If the chapter has not been run for this dataset and profile.
     """
-    path = Path(folder) / profile / f"{name}.npz"
-    if not path.exists():
-        raise FileNotFoundError(f"{path.name} is missing for profile {profile!r}")
-    with np.load(path, allow_pickle=False) as found:
+    with np.load(_published_file(folder, profile, f"{name}.npz"), allow_pickle=False) as found:
         return dict(found)
+
+
+def _published_file(folder, profile, name, hint=""):
+    path = Path(folder) / profile / name
+    if not path.exists():
+        raise FileNotFoundError(f"{name} is missing for profile {profile!r}{hint}")
+    return path

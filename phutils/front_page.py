@@ -8,7 +8,6 @@ from that chapter in each build (``_ext/front_page.py``). The README is renewed 
 
 import argparse
 import base64
-import os
 import re
 import sys
 from datetime import date
@@ -187,11 +186,8 @@ def publish(folder, profile, name, board, **files):
     As `phutils.artifacts.publish`, it writes nothing in a run with other parameters.
     """
     artifacts.publish(folder, profile, name, board)
-    if os.environ.get("PHUTILS_PUBLISH") == "no":
-        return
     for ending, content in files.items():
-        with artifacts.atomic_write(Path(folder) / profile / f"{name}.{ending}") as file:
-            file.write(content)
+        artifacts.publish_file(folder, profile, f"{name}.{ending}", content)
 
 
 # --- the README ----------------------------------------------------------------------------------

@@ -71,23 +71,10 @@ def compare(folder, profile, chapters, structures, splits):
     ValueError
         If it was run on other frames, or no test frame is common.
     """
-    found = {}
-    for chapter in chapters:
-        one = artifacts.published_arrays(folder, profile, f"predictions_{chapter}")
-        if str(one["fingerprint"]) != structures.fingerprint:
-            raise ValueError(f"{chapter} was run on other frames: run it again")
-        found[chapter] = one
-    common = np.arange(len(structures))
-    for one in found.values():
-        common = np.intersect1d(common, one["rows"])
-    tested = {kind: [np.intersect1d(t, common) for _, t in splits[kind]] for kind in splits}
-    for kind, sides in tested.items():
-        for k, side in enumerate(sides):
-            if not len(side):
-                raise ValueError(f"split {k} {kind} has no test frame that all chapters predicted")
+    found, tested = _read(folder, profile, chapters, structures, splits)
     energy = structures.energy_per_atom
     errors, n_train = {}, {}
-    for one in found.values():
+    for one in found:
         place = np.full(len(structures), -1)
         place[one["rows"]] = np.arange(len(one["rows"]))
         for name in (name for name in one if name.startswith("predicted/")):
@@ -101,3 +88,28 @@ def compare(folder, profile, chapters, structures, splits):
         tested[kind] = tested[kind][:n]
     errors = {name: e for name, e in errors.items() if name[1] in tested}
     return errors, n_train, {kind: [len(side) for side in tested[kind]] for kind in tested}
+
+
+def common_test_frames(folder, profile, chapters, structures, splits):
+    """Test frames that all chapters have predicted, ``{kind: [ndarray of int, ...]}``.
+
+    Parameters and errors as for `compare`; all splits that are asked for.
+    """
+    return _read(folder, profile, chapters, structures, splits)[1]
+
+
+def _read(folder, profile, chapters, structures, splits):
+    """Published arrays of each chapter, and the test frames common to all."""
+    found, common = [], np.arange(len(structures))
+    for chapter in chapters:
+        one = artifacts.published_arrays(folder, profile, f"predictions_{chapter}")
+        if str(one["fingerprint"]) != structures.fingerprint:
+            raise ValueError(f"{chapter} was run on other frames: run it again")
+        found.append(one)
+        common = np.intersect1d(common, one["rows"])
+    tested = {kind: [np.intersect1d(t, common) for _, t in splits[kind]] for kind in splits}
+    for kind, sides in tested.items():
+        for k, side in enumerate(sides):
+            if not len(side):
+                raise ValueError(f"split {k} {kind} has no test frame that all chapters predicted")
+    return found, tested

@@ -153,18 +153,19 @@ def ladder(folder, profile, structures, splits, labels="nep89"):
         {chapter: why it is not there}.
     """
     usual = labels == "nep89"
-    chapters, missing = [], {}
+    chapters, missing, compared = [], {}, None
     for chapter in ("cnn", "soap", "schnet"):
         name = chapter if usual else f"{chapter}_{labels}"
         try:
-            predictions.compare(folder, profile, [*chapters, name], structures, splits)
+            data = folder, profile, [*chapters, name], structures, splits
+            compared = predictions.compare(*data)
         except (FileNotFoundError, ValueError) as error:
             missing[chapter] = str(error)
         else:
             chapters.append(name)
-    if not chapters:
+    if compared is None:
         return [], missing
-    errors, n_train, n_test = predictions.compare(folder, profile, chapters, structures, splits)
+    errors, n_train, n_test = compared
     of_stage = _by_stage(folder, profile, chapters, structures, splits)
     for kind, count in n_test.items():
         errors[baselines.BY_STAGE, kind] = of_stage[kind][: len(count)]
@@ -197,20 +198,14 @@ def _rung(key):
 
 def _by_stage(folder, profile, chapters, structures, splits):
     """Errors of density and stage alone on the test frames that all chapters have predicted."""
-    rows = np.arange(len(structures))
-    for name in chapters:
-        found = artifacts.published_arrays(folder, profile, f"predictions_{name}")
-        rows = np.intersect1d(rows, found["rows"])
+    data = folder, profile, chapters, structures, splits
+    tested = predictions.common_test_frames(*data)
     known, energy = baselines.density_stage_features(structures), structures.energy_per_atom
-    return {
-        kind: evaluate(
-            baselines.model(),
-            known,
-            energy,
-            [(train, np.intersect1d(test, rows)) for train, test in pairs],
-        )["test"]
-        for kind, pairs in splits.items()
-    }
+    errors = {}
+    for kind, pairs in splits.items():
+        pairs = [(train, test) for (train, _), test in zip(pairs, tested[kind], strict=True)]
+        errors[kind] = evaluate(baselines.model(), known, energy, pairs)["test"]
+    return errors
 
 
 def _over_ridge(model, kind, errors, n_train):
