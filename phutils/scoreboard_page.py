@@ -92,7 +92,7 @@ def _style(name):
     )
     return (
         f".{name}{{overflow:auto;max-height:85vh}}"
-        f"#{name}{{font-size:.8rem;border-collapse:collapse;width:auto;min-width:60rem}}"
+        f"#{name}{{font-size:.8rem;border-collapse:collapse;width:auto;min-width:54rem}}"
         f"#{name} th,#{name} td{{text-align:left;vertical-align:top;padding:.3rem .5rem;"
         "border-bottom:1px solid #8888;white-space:normal}"
         f"#{name} small{{font-size:.72rem}}#{name} th,#{name} td{{line-height:1.35}}"
