@@ -1,7 +1,7 @@
 """Task graph of the book: one task a notebook, then the pages. `doit list --all` shows it.
 
-`doit profile=quick dataset=embedded` builds what is out of date; `-n 2 -P thread` runs two
-notebooks at a time. What counts as out of date is decided by `phutils.pipeline.notebook_key`.
+`doit profile=quick dataset=embedded labels=nep89` builds what is out of date; `-n 2 -P thread` runs
+two notebooks at a time. What counts as out of date is decided by `phutils.pipeline.notebook_key`.
 """
 
 import sys
@@ -21,6 +21,7 @@ DOIT_CONFIG = {
 }
 PROFILE = get_var("profile", "default")
 DATASET = get_var("dataset", "embedded")
+LABELS = get_var("labels", pipeline.USUAL)
 GIT_BEFORE = book.git_status()
 (pipeline.ROOT / "_build").mkdir(exist_ok=True)
 
@@ -42,10 +43,11 @@ def task_notebook():
     """Execute one notebook of the book."""
     for name in book.chapters():
         target = pipeline.executed_path(name)
+        call = [pipeline.run_notebook, name, target, DATASET, PROFILE, None, pipeline.ROOT, LABELS]
         yield {
             "name": name,
-            "actions": [(reported, [pipeline.run_notebook, name, target, DATASET, PROFILE])],
-            "uptodate": [pipeline.is_current(name, DATASET, PROFILE)],
+            "actions": [(reported, call)],
+            "uptodate": [pipeline.is_current(name, DATASET, PROFILE, labels=LABELS)],
             "task_dep": [f"notebook:{n}" for n in pipeline.builds_on(notebook_path(name))],
             "verbosity": 2,
         }
@@ -55,12 +57,12 @@ def task_book():
     """Render the pages and check that nothing is missing."""
 
     def pages():
-        book.render(DATASET, PROFILE)
+        book.render(DATASET, PROFILE, labels=LABELS)
         book.check_git(GIT_BEFORE)
 
     return {
         "actions": [(reported, [pages])],
-        "uptodate": [book.is_rendered(DATASET, PROFILE)],
+        "uptodate": [book.is_rendered(DATASET, PROFILE, labels=LABELS)],
         "task_dep": ["notebook"],
         "verbosity": 2,
     }

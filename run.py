@@ -32,6 +32,7 @@ WINDOWS = os.name == "nt"
 UV = TOOLS / "bin" / ("uv.exe" if WINDOWS else "uv")
 UV_FROM, UV_BELOW = (0, 13, 9), (0, 14)  # the versions this set-up has been tested with
 PROFILES = ("quick", "default", "paper")
+LABELS = ("nep89", "gfn1", "lda")  # of the embedded data; the first one is the usual
 PINS = ("uv.lock", "pyproject.toml", ".python-version")
 LINUX = sys.platform.startswith("linux")
 NEEDED_GB = 8 if LINUX else 3  # PyTorch for Linux brings the CUDA libraries along
@@ -336,12 +337,13 @@ def parser():
     job("lab", "open JupyterLab in notebooks/; what follows goes to JupyterLab")
     server = job("serve", "serve the built book on 127.0.0.1")
     for each in (book, notebook):
-        each.add_argument("--profile", choices=PROFILES, default="default", help="size of the runs")
+        each.add_argument("--profile", choices=PROFILES, help="size of the runs: default")
         each.add_argument(
             "--dataset", type=a_dataset, default="embedded", help="embedded, zenodo or a path"
         )
     count = functools.partial(a_number, 1, 1024)
     book.add_argument("-n", dest="jobs", metavar="JOBS", type=count, help="notebooks at a time")
+    book.add_argument("--labels", choices=LABELS, default=LABELS[0], help="whose energies")
     notebook.add_argument("name", metavar="NAME", type=a_notebook, help="for instance 03_ridge")
     pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("KEY", "VALUE")}
     notebook.add_argument("-p", dest="pairs", help="set a parameter; may be repeated", **pair)
@@ -363,8 +365,11 @@ def main(argv):
     if given.job == "lab":
         return run_job(["-m", "jupyterlab", *rest], ROOT / "notebooks")
     command = ["-m", "phutils.pipeline", given.job]
-    command += ["--profile", given.profile, "--dataset", given.dataset]
+    # a notebook hands on results of other labels if a profile is named: say whether one was
+    command += ["--profile", given.profile] if given.profile else []
+    command += ["--dataset", given.dataset]
     if given.job == "book":
+        command += ["--labels", given.labels] if given.labels != LABELS[0] else []
         return run_job(command + (["-n", str(given.jobs)] if given.jobs else []))
     return run_job([*command, given.name, *(t for pair in given.pairs for t in ("-p", *pair))])
 

@@ -7,6 +7,8 @@ What it does, in the order of a build:
 * fails a ``-W`` build when an image has no alternative text, or when a Plotly output has no HTML;
 * on pages that hold a Plotly figure, and only there, loads ``plotly.min.js`` of the installed
   package just before the first figure;
+* puts a box around wide images, which scroll on a phone;
+* keeps a value and its error ("4.72 ± 0.24") on one line;
 * gives bibliography entries a role that fits the list around them.
 
 It needs the files beside it: stage the whole ``_ext`` folder.
@@ -14,6 +16,7 @@ It needs the files beside it: stage the whole ``_ext`` folder.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -31,6 +34,8 @@ PLOTLY = "vendor/plotly/plotly.min.js"
 STYLE, SCRIPT = "book.css", "book.js"
 
 PLOTLY_JSON = "application/vnd.plotly.v1+json"
+WIDE = 700  # pixels: wider than the column of text, so a figure of several panels
+BETWEEN_TAGS = re.compile(r"(<(script|style|pre)\b.*?</\2>|<[^>]*>)|(?<=\d)\s±\s(?=\d)", re.S)
 PLOTLY_FIGURE = re.compile(r'<div[^>]*\bclass="[^"]*\bplotly-graph-div\b')
 
 logger = logging.getLogger(__name__)
@@ -83,6 +88,28 @@ def lost_figures(notebook: str) -> list[int]:
 def list_bibliography(body: str) -> str:
     """Give bibliography entries the role that the list around them asks for."""
     return body.replace(' role="doc-biblioentry"', ' role="listitem"')
+
+
+def keep_together(body: str) -> str:
+    """Put no-break spaces around the ± between two numbers, but not in code."""
+    return BETWEEN_TAGS.sub(lambda found: found[1] or "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", body)
+
+
+def png_width(start: bytes) -> int:
+    """Return the width in pixels of the PNG that begins with these bytes; 0 for what is none."""
+    return int.from_bytes(start[16:20], "big") if start.startswith(b"\x89PNG\r\n\x1a\n") else 0
+
+
+def first_bytes(uri: str, folder: Path) -> bytes:
+    """Return the beginning of an image: a file below `folder`, or one written into its address."""
+    if uri.startswith("data:"):
+        head, _, data = uri.partition(",")
+        return base64.b64decode(data[:32]) if head.endswith(";base64") else b""
+    path = folder / uri
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(24)
 
 
 def footer(repository: str, branch: str) -> str:
@@ -170,10 +197,21 @@ def check_alt_text(app, doctree, docname) -> None:
             )
 
 
+def box_wide_images(app, doctree, docname) -> None:
+    """Put a box around images wider than the text (event ``doctree-resolved``)."""
+    for image in list(doctree.findall(nodes.image)):
+        if isinstance(image.parent, nodes.TextElement):
+            continue  # within a line of text
+        if png_width(first_bytes(image["uri"], Path(app.srcdir))) > WIDE:
+            box = nodes.container(classes=["wide-figure"])
+            image.replace_self(box)
+            box += image
+
+
 def finish_page(app, pagename, templatename, context, doctree) -> None:
     """Repair one page before it is written (event ``html-page-context``)."""
     if body := context.get("body"):
-        body = list_bibliography(body)
+        body = keep_together(list_bibliography(body))
         if PLOTLY_FIGURE.search(body):
             install(plotly_file(), Path(app.outdir) / PLOTLY)
             body = add_plotly(body, context["pathto"](PLOTLY, 1))
@@ -189,5 +227,6 @@ def setup(app) -> dict:
     app.connect("builder-inited", copy_vendored)
     app.connect("source-read", check_figures)
     app.connect("doctree-resolved", check_alt_text)
+    app.connect("doctree-resolved", box_wide_images)
     app.connect("html-page-context", finish_page, priority=900)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,6 @@
 """Time the training of SchNet on a CPU: SchNetPack's own loop against ours.
 
-    python benchmarks/schnet.py [--frames 32] [--rounds 4] [--batch-size 4 8] [--compile]
+    python benchmarks/schnet.py [--frames 32] [--rounds 4] [--batch-size 4 8] [--compile] [--forces]
 
 All ways train the same network (60 Gaussians, 100 features) on the same frames with Adam, one epoch
 of each way in turn, round after round, in one process. What is counted is CPU time, and the
@@ -15,6 +15,17 @@ shortest epoch of each way, so that a busy machine changes little:
     Filters tabulated, plain PyTorch operations; with ``--compile`` also by ``torch.compile``.
 ``tabulated``
     Filters tabulated, compiled kernels: what the book uses.
+
+With ``--forces``, on frames that have forces (``phutils.force_training``):
+
+``double backward, stock forward``
+    Energies and forces through SchNetPack's forward; PyTorch differentiates twice.
+``double backward, tabulated``
+    The same with tabulated filters in plain PyTorch.
+``tabulated, exact rates``
+    Compiled kernels that carry rates of change along: what the book uses.
+``tabulated, energies alone``
+    What the forces cost is the difference from this one.
 
 Beside the times stands by how much energies differ from those of the stock forward, in units of
 the standard deviation of the energies.
@@ -35,7 +46,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from phutils import artifacts, schnet, tabulated_filters
+from phutils import artifacts, force_training, network_forces, schnet, tabulated_filters
 from phutils.dataset import load
 from phutils.neighbours import find_neighbours
 
@@ -183,6 +194,67 @@ def compare(structures, neighbours, settings, rounds, batch_size, with_compile):
     return table
 
 
+class ForceLoop:
+    """Our training step on energies and forces of fixed frames."""
+
+    def __init__(self, neighbours, structures, settings, batch_size, route="tabulated", factor=0.1):
+        self.model = schnet.build(settings)
+        self.model.network.route = route
+        self.both = force_training.EnergyAndForces(self.model, factor).train()
+        self.neighbours, self.structures = neighbours, structures
+        self.batches = torch.arange(len(structures)).split(batch_size)
+        energy = structures.energy_per_atom
+        self.energy = torch.as_tensor((energy - energy.mean()) / energy.std()).float()
+        self.forces = torch.as_tensor(structures.forces)
+        rate = settings["learning_rate"]
+        self.optimiser = torch.optim.Adam(self.model.parameters(), rate, fused=True)
+
+    def epoch(self, compiled=True):
+        """CPU seconds a frame, and the gradient of the first batch."""
+        usual = network_forces._compiled
+        if not compiled:
+            network_forces._compiled = lambda *_: False
+        begin, first = time.process_time(), None
+        for batch in self.batches:
+            self.optimiser.zero_grad()
+            inputs = network_forces.batch(self.neighbours, self.structures, batch.numpy())
+            found = self.both(*inputs, self.forces[batch].flatten(0, 1))
+            (found - self.energy[batch]).square().mean().backward()
+            if first is None:
+                first = torch.cat([p.grad.flatten() for p in self.model.parameters()])
+            self.optimiser.step()
+        network_forces._compiled = usual
+        return (time.process_time() - begin) / len(self.energy), first
+
+
+def compare_forces(options, settings):
+    """{way: {"ms", "ratio", "off"}}; off: of the first gradient, by its largest element."""
+    structures = load(options.dataset)
+    structures = structures[structures.with_forces]
+    chosen = np.linspace(0, len(structures) - 1, options.force_frames).astype(int)
+    data = structures[chosen]
+    near = find_neighbours(data, progress=False, n_jobs=1)
+    given = (near, data, settings, options.batch_size[0])
+    loops = {
+        "double backward, stock forward": (ForceLoop(*given, route="stock"), True),
+        "double backward, tabulated": (ForceLoop(*given), False),
+        "tabulated, exact rates": (ForceLoop(*given), True),
+        "tabulated, energies alone": (ForceLoop(*given, factor=0.0), True),
+    }
+    first = {name: loop.epoch(compiled)[1] for name, (loop, compiled) in loops.items()}
+    spent = {name: [] for name in loops}
+    for _ in range(options.rounds):
+        for name, (loop, compiled) in loops.items():
+            spent[name].append(loop.epoch(compiled)[0])
+    slowest, table = min(spent["double backward, stock forward"]), {}
+    exact = first["double backward, stock forward"]
+    for name, seconds in spent.items():
+        off = float((first[name] - exact).abs().max() / exact.abs().max())
+        table[name] = {"ms": 1000 * min(seconds), "ratio": slowest / min(seconds), "off": off}
+    table["tabulated, energies alone"].pop("off")
+    return table
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=32, help="evenly spread")
@@ -192,11 +264,25 @@ def main():
     parser.add_argument("--gamma", type=float, default=10.0, help="1/Å^2; 0: SchNetPack's own")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="also torch.compile; needs g++")
+    parser.add_argument("--forces", action="store_true", help="energies and forces, these alone")
+    parser.add_argument("--force-frames", type=int, default=8)
     parser.add_argument("--dataset", default="embedded")
     parser.add_argument("--output", type=Path, help="also write the tables as JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
+    if options.forces:
+        basis = {"gamma": options.gamma or None, "interactions": options.interactions}
+        table = compare_forces(options, schnet.PAPER | basis)
+        print(f"energies and forces, batches of {options.batch_size[0]}")
+        print(f"{'':32}{'CPU ms a frame':>15}{'faster':>8}{'gradient off':>14}")
+        for name, row in table.items():
+            off = f"{row['off']:14.0e}" if "off" in row else ""
+            print(f"{name:32}{row['ms']:15.1f}{row['ratio']:8.1f}{off}")
+        if options.output:
+            text = json.dumps({"energies and forces": table}, indent=1)
+            options.output.write_text(text + "\n", encoding="utf-8")
+        return
     structures = load(options.dataset)
     chosen = np.linspace(0, len(structures) - 1, options.frames).astype(int)
     structures = structures[chosen]

@@ -11,18 +11,11 @@ Command line
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
-from phutils.artifacts import atomic_write
-from phutils.store import (
-    CHECKSUMS,
-    list_files,
-    read_records,
-    unpack_atoms,
-    write_checksums,
-)
+from phutils import companions
+from phutils.store import read_records, unpack_atoms
 
 FOLDERS = ("216atom_amorphous", "512atom_amorphous")
 STAGE, DENSITY = "buffer_low", 2.4  # g/cm3
@@ -33,7 +26,7 @@ TOLERANCE = 1e-4  # eV a frame: what single precision may change of a sum
 def record_dtype(n_atoms):
     """Fields: ``row`` of the frame in its trajectory's file, ``energies`` [n_atoms] in eV, and
     ``trajectory``, the checksum of that file."""
-    return np.dtype([("row", "<i4"), ("energies", "<f4", (n_atoms,)), ("trajectory", "S64")])
+    return companions.record_dtype([("energies", "<f4", (n_atoms,))])
 
 
 # --- making them ---------------------------------------------------------------------------------
@@ -78,16 +71,15 @@ def main(arguments=None):
     parser = argparse.ArgumentParser("phutils.atom_energies", description=main.__doc__)
     parser.add_argument("--out", default="data", help="root of the dataset (default: data)")
     options = parser.parse_args(arguments)
-    home, calculator = Path(options.out) / NAME, None
-    for file in list_files(options.out):
-        if file.folder not in FOLDERS:
-            continue
+    calculator = None
+
+    def compute(file):
+        nonlocal calculator
         frames = read_records(file)
         close = np.abs(frames["density"] - DENSITY) < 0.01
         rows = np.flatnonzero((frames["stage"] == STAGE) & close)
-        target = home / file.folder / file.path.name
-        if not len(rows) or (target.exists() and _belongs(np.load(target), file)):
-            continue
+        if not len(rows):
+            return None
         if calculator is None:
             from phutils import potential
 
@@ -98,18 +90,10 @@ def main(arguments=None):
             parser.exit(1, f"{file.path}: {error}\n")
         records = np.zeros(len(rows), record_dtype(energies.shape[1]))
         records["row"], records["energies"] = rows, energies
-        records["trajectory"] = file.digest.encode()
-        with atomic_write(target) as stream:
-            np.save(stream, records, allow_pickle=False)
-        print(f"finished {target}")
-    if calculator is None:
+        return records
+
+    if not companions.complete(options.out, NAME, FOLDERS, compute):
         print("nothing to do: all energies are there")
-    if home.is_dir():
-        write_checksums(home)
-
-
-def _belongs(records, file):
-    return bool((records["trajectory"] == file.digest.encode()).all())
 
 
 # --- reading them --------------------------------------------------------------------------------
@@ -121,7 +105,8 @@ def atom_energies(structures):
     Parameters
     ----------
     structures : phutils.dataset.Structures
-        With the labels that came with them (NEP89).
+        With any labels. The shares are those of NEP89 all the same: they add up to the NEP89
+        energy of the frame, not to another label.
 
     Returns
     -------
@@ -135,25 +120,9 @@ def atom_energies(structures):
         If a file is damaged or belongs to another version of its trajectory.
     """
     found = [None] * len(structures)
-    for number in np.unique(structures._table["file"]):
-        trajectory = structures._files[number]
-        home = trajectory.path.parent.parent / NAME
-        if not (home / CHECKSUMS).is_file():
-            continue
-        name = (trajectory.folder, trajectory.path.name)
-        stored = [f for f in list_files(home) if (f.folder, f.path.name) == name]
-        if not stored:
-            continue
-        records = read_records(stored[0])
-        if not _belongs(records, trajectory):
-            raise ValueError(
-                f"{stored[0].path} belongs to another version of {trajectory.path}: compute it "
-                "again with `python -m phutils.atom_energies`"
-            )
-        row_of = dict(zip(records["row"].tolist(), records["energies"], strict=True))
-        for i in np.flatnonzero(structures._table["file"] == number):
-            energies = row_of.get(int(structures._table["row"][i]))
-            found[i] = None if energies is None else energies.astype(float)
+    for at, records in companions.aligned(structures, NAME, __name__):
+        for i, energies in zip(at, records["energies"].astype(float), strict=True):
+            found[i] = energies
     return found
 
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from phutils.frames import run_shards
 from phutils.histograms import PersistenceHistogram
-from phutils.structure import BOND, MAX_COORDINATION, bonds
+from phutils.structure import MAX_COORDINATION, bonds, longest_bond
 
 SHARD = 1020  # frames; four melt-quench runs
 R_MAX, R_BINS = 5.0, 50  # of the radial distribution: Å, number of bins
@@ -25,7 +25,7 @@ def model():
     return make_pipeline(StandardScaler(), Ridge(alpha=1e-3))
 
 
-def baseline_features(structures, diagrams, bond=BOND, folder=None, n_jobs=None, progress=False):
+def baseline_features(structures, diagrams, bond=None, folder=None, n_jobs=None, progress=False):
     """Inputs of all trivial baselines.
 
     Parameters
@@ -33,8 +33,8 @@ def baseline_features(structures, diagrams, bond=BOND, folder=None, n_jobs=None,
     structures : phutils.dataset.Structures
     diagrams : phutils.diagrams.Diagrams
         Of the same frames, with degree 1.
-    bond : float
-        Longest bond in Å.
+    bond : float, optional
+        Longest bond in Å; default: `phutils.structure.longest_bond` of the largest atom.
     folder : path-like, optional
         Artifacts of the dataset, to keep what has been computed.
     n_jobs : int, optional
@@ -86,7 +86,7 @@ def density_stage_features(structures):
     return (is_stage[:, :, None] * powers[:, None, :]).reshape(len(structures), -1)
 
 
-def neighbours(structures, bond=BOND, folder=None, n_jobs=None, progress=False):
+def neighbours(structures, bond=None, folder=None, n_jobs=None, progress=False):
     """Bonds and distances of every structure, from one search for neighbours.
 
     Parameters
@@ -101,12 +101,8 @@ def neighbours(structures, bond=BOND, folder=None, n_jobs=None, progress=False):
     dict
         ``coordination``, ``bond_mean``, ``bond_std``: as `phutils.structure.local_order`;
         ``distances``: ndarray [n, 50], mean number of neighbours of an atom in each bin.
-
-    Raises
-    ------
-    ValueError
-        If a bond of this length does not fit into half a box.
     """
+    bond = longest_bond(structures[0].numbers).max() if bond is None else bond
     r_max = max(bond, min(R_MAX, structures.cell.min() / 2))
     shards = run_shards(
         neighbour_shard,

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from phutils.artifacts import ROOT, atomic_write
-from phutils.pipeline import check_executed, executed_path, notebook_key
+from phutils.pipeline import USUAL, check_executed, executed_path, notebook_key
 from phutils.profiles import BuildError
 
 PAGES = ("_config.yml", "_toc.yml", "*.md", "docs/**/*.md", "*.bib", "_ext/**/*")
@@ -70,31 +70,31 @@ def stage(root=ROOT):
             path.unlink()
 
 
-def book_key(dataset, profile, root=ROOT):
+def book_key(dataset, profile, root=ROOT, labels=USUAL):
     """Key of everything the rendered book is made from."""
     digest = hashlib.sha256(os.environ.get("GITHUB_REPOSITORY", "").encode())
     sources = sorted(Path(root).glob("phutils/*.py"))  # the reference is made from their docstrings
     for path in (*_page_files(root), *sources):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     for name in chapters(root):
-        digest.update(notebook_key(name, dataset, profile, root=root).encode())
+        digest.update(notebook_key(name, dataset, profile, None, root, labels).encode())
     return digest.hexdigest()
 
 
-def is_rendered(dataset, profile, root=ROOT):
+def is_rendered(dataset, profile, root=ROOT, labels=USUAL):
     """Whether ``_build/html`` was rendered from just these inputs."""
-    return built(root).get("key") == book_key(dataset, profile, root)
+    return built(root).get("key") == book_key(dataset, profile, root, labels)
 
 
 def built(root=ROOT):
-    """Key, dataset and profile of the rendered book; empty when there is none."""
+    """Key, dataset, profile and labels of the rendered book; empty when there is none."""
     try:
         return json.loads((Path(root) / "_build" / "html" / "build.json").read_text())
     except (FileNotFoundError, ValueError):
         return {}
 
 
-def render(dataset, profile, root=ROOT):
+def render(dataset, profile, root=ROOT, labels=USUAL):
     """Stage, render with warnings as errors, and check that every page is there.
 
     Raises
@@ -125,7 +125,8 @@ def render(dataset, profile, root=ROOT):
     missing = [page for page in toc_pages(root) if not (html / f"{page}.html").is_file()]
     if missing:
         raise BuildError(f"pages of the table of contents without HTML: {', '.join(missing)}")
-    record = {"key": book_key(dataset, profile, root), "dataset": dataset, "profile": profile}
+    record = {"key": book_key(dataset, profile, root, labels)}
+    record |= {"dataset": dataset, "profile": profile, "labels": labels}
     with atomic_write(html / "build.json", "w") as file:
         json.dump(record, file)
 

@@ -6,12 +6,16 @@ doi:10.1063/5.0159349, and its supplementary material. The paper's values stand 
 `phutils.scores.PAPER_RMSE`). Ours come from what the chapters have published, never from here.
 
 A row is a function below `claim`: it takes the published results that it needs and returns a
-`Found`. It says what holds; `phutils.scoreboard` says what that is called.
+`Found`. It says what holds; `phutils.scoreboard` says what that is called. A row that does not hold
+says in `Found.why` in what, and where a difference is smaller than two errors (`compare`) nothing
+can be said.
 """
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Found(NamedTuple):
@@ -34,13 +38,14 @@ class Claim(NamedTuple):
     rule: str  # when it counts as reproduced
     needs: tuple[str, ...]  # names of published results
     judge: Callable  # of these results: a Found
+    carbon: bool = False  # whether it states values measured on carbon
 
 
 class Missing(LookupError):
     """A published result lacks what a row needs; the message says what."""
 
 
-def claim(table, item, chapter, paper, rule, *needs):
+def claim(table, item, chapter, paper, rule, *needs, carbon=False):
     """Decorator: put a row into a table, judged by the function below.
 
     Parameters
@@ -50,10 +55,12 @@ def claim(table, item, chapter, paper, rule, *needs):
         See `Claim`.
     *needs : str
         Names of published results, in the order of the function's arguments.
+    carbon : bool
+        Whether the row states values measured on carbon, which say nothing of another material.
     """
 
     def add(judge):
-        table.append(Claim(item, chapter, paper, rule, needs, judge))
+        table.append(Claim(item, chapter, paper, rule, needs, judge, carbon))
         return judge
 
     return add
@@ -81,6 +88,31 @@ def get(found, *keys, what=None):
     if found is None or (isinstance(found, float) and not math.isfinite(found)):
         raise Missing(what or f"{keys[-1]} is unknown")
     return found
+
+
+def spread(values):
+    """Mean and standard deviation over splits; the latter is NaN for a single one."""
+    values = np.asarray(values, float)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def compare(one, other):
+    """Whether one quantity is below or above another by more than two errors.
+
+    Parameters
+    ----------
+    one, other : (float, float)
+        Value and error; an error that is not known is NaN.
+
+    Returns
+    -------
+    int
+        -1 below, 1 above, 0 where it cannot be told.
+    """
+    gap, error = one[0] - other[0], math.hypot(one[1], other[1])
+    if not abs(gap) > 2 * error:  # nor with an error that is not known
+        return 0
+    return 1 if gap > 0 else -1
 
 
 PROPOSED = []  # conclusions: what the paper leaves to others

@@ -90,6 +90,12 @@ class Structures:
     ``time``, ``temperature``    ps and K (instantaneous), NaN where unknown
     ============================ ==============================================================
 
+    ``with_forces`` are the indices of the frames that have forces. ``forces``, read when it is
+    asked for, is a float32 array [n, most atoms, 3] in eV/Å, or None where no frame has any: NaN
+    for frames without, and beyond the last atom of a frame that is smaller than the largest.
+    ``structures[structures.with_forces].forces`` therefore has no NaN where all frames have one
+    size. See `phutils.forces` for which frames these are.
+
     ``source`` says where they come from, ``labels`` what the energies are: ``"NEP89"``,
     ``"GFN1-xTB"``, ``"GPAW-LDA"``, ``"VASP-LDA"`` or ``"user"``.
     """
@@ -136,6 +142,18 @@ class Structures:
     n_atoms = property(lambda self: self._table["n_atoms"])
     time = property(lambda self: self._table["time"])
     temperature = property(lambda self: self._table["temperature"])
+
+    @property
+    def with_forces(self):
+        from phutils.forces import frames_with_forces
+
+        return frames_with_forces(self)
+
+    @property
+    def forces(self):
+        from phutils.forces import read_forces
+
+        return read_forces(self)
 
     @property
     def fingerprint(self):

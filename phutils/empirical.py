@@ -33,15 +33,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from phutils import companions
 from phutils.artifacts import atomic_write
 from phutils.labels import choose_gfn1
-from phutils.store import (
-    CHECKSUMS,
-    list_files,
-    read_records,
-    unpack_atoms,
-    write_checksums,
-)
+from phutils.store import read_records, unpack_atoms
 
 FOLDERS = ("216atom_amorphous", "216atom_crystal")
 NAME = "empirical"
@@ -64,9 +59,7 @@ POTENTIALS = {
 }
 
 # One frame: its row in the trajectory's file, total energies in eV, and that file's checksum.
-RECORD_DTYPE = np.dtype(
-    [("row", "<i4"), *((name, "<f8") for name in POTENTIALS), ("trajectory", "S64")]
-)
+RECORD_DTYPE = companions.record_dtype([(name, "<f8") for name in POTENTIALS])
 
 
 # --- making them ---------------------------------------------------------------------------------
@@ -179,10 +172,9 @@ def main(arguments=None):
     parser.add_argument("--out", default="data", help="root of the dataset (default: data)")
     options = parser.parse_args(arguments)
     home, lmp = Path(options.out) / NAME, None
-    for file in list_files(options.out):
-        target = home / file.folder / file.path.name
-        if file.folder not in FOLDERS or (target.exists() and _belongs(np.load(target), file)):
-            continue
+
+    def compute(file):
+        nonlocal lmp
         if lmp is None:
             lmp = engine()
             _record_settings(home, parser)
@@ -193,16 +185,13 @@ def main(arguments=None):
         except ValueError as error:
             parser.exit(1, f"{file.path}, rows {rows.tolist()}: {error}\n")
         records = np.zeros(len(rows), RECORD_DTYPE)
-        records["row"], records["trajectory"] = rows, file.digest.encode()
+        records["row"] = rows
         for name, values in energies.items():
             records[name] = values
-        with atomic_write(target) as stream:
-            np.save(stream, records, allow_pickle=False)
-        print(f"finished {target}")
-    if lmp is None:
+        return records
+
+    if not companions.complete(options.out, NAME, FOLDERS, compute, RECORD_DTYPE):
         print("nothing to do: all energies are there")
-    if home.is_dir():
-        write_checksums(home)
 
 
 def _record_settings(home, parser):
@@ -219,11 +208,6 @@ def _record_settings(home, parser):
         )
 
 
-def _belongs(records, file):
-    known = records.dtype == RECORD_DTYPE
-    return known and bool((records["trajectory"] == file.digest.encode()).all())
-
-
 # --- reading them --------------------------------------------------------------------------------
 
 
@@ -233,7 +217,7 @@ def empirical_energies(structures):
     Parameters
     ----------
     structures : phutils.dataset.Structures
-        With any labels.
+        With any labels: those of the view do not change what its frames have here.
 
     Returns
     -------
@@ -247,33 +231,9 @@ def empirical_energies(structures):
         If a file is damaged or belongs to another version of its trajectory.
     """
     energies = {name: np.full(len(structures), np.nan) for name in POTENTIALS}
-    listed = {}
-    for number in np.unique(structures._table["file"]):
-        path = structures._files[number].path
-        root = path.parent.parent
-        if not (root / NAME / CHECKSUMS).is_file():
-            continue
-        if root not in listed:  # labels change the digest of a view's file, not that on disk
-            listed[root] = [
-                {(f.folder, f.path.name): f for f in list_files(home)}
-                for home in (root, root / NAME)
-            ]
-        trajectories, stored = listed[root]
-        key = path.parent.name, path.name
-        if key not in stored:
-            continue
-        records = read_records(stored[key])
-        if not _belongs(records, trajectories[key]):
-            raise ValueError(
-                f"{stored[key].path} belongs to another version of {path}: compute it again with "
-                "`python -m phutils.empirical`"
-            )
-        at = np.flatnonzero(structures._table["file"] == number)
-        _, mine, theirs = np.intersect1d(
-            structures._table["row"][at], records["row"], return_indices=True
-        )
+    for at, records in companions.aligned(structures, NAME, __name__, RECORD_DTYPE):
         for name, values in energies.items():
-            values[at[mine]] = records[name][theirs] / structures.n_atoms[at[mine]]
+            values[at] = records[name] / structures.n_atoms[at]
     return {name: values for name, values in energies.items() if np.isfinite(values).any()}
 
 

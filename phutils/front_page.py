@@ -18,7 +18,7 @@ import numpy as np
 
 from phutils import artifacts
 from phutils.figures import BLACK, RINGS, ring_colour, use_style
-from phutils.scoreboard_page import MARKS, draw_ladder, ladder_table, png
+from phutils.scoreboard_page import MARKS, draw_ladder, ladder_table, png, tested
 
 BEGIN, END = "<!-- scoreboard: begin -->", "<!-- scoreboard: end -->"
 PICTURE = "docs/front.png"
@@ -124,7 +124,7 @@ def _finding(row):
     said = (
         f"{MARKS[verdict]} *{verdict.capitalize()}*: {row['paper']} ({row['item'].split(':')[0]})"
     )
-    if verdict == "open":
+    if row["ours"] == "–":
         return f"{said}; {why}."
     remark = f" ({why})" if why else ""
     return f"{said}; here {row['ours']}{remark}."
@@ -148,11 +148,12 @@ def ladder_text(board):
     """The ladder as a Markdown table with its caption, or why there is none."""
     if not board["ladder"]:
         return "No model has left predictions in this build."
+    known = any(row["paper"] for row in board["ladder"])
     caption = (
-        "Test RMSE in meV/atom, mean and standard deviation over splits, all on the same test "
-        "frames; ratios are to Ridge regression on diagrams fitted to the same training frames; "
-        "the paper's are for its own data (LDA) and random splits."
+        f"Test RMSE in meV/atom, {tested(board['ladder'])}, the same for all models; ratios are to "
+        "Ridge regression on diagrams fitted to the same training frames"
     )
+    caption += "; the paper's are for its own data (LDA) and random splits." if known else "."
     lines = [[line[k] for k in (0, 1, 2, 4, 6, 7)] for line in ladder_table(board["ladder"])]
     table = markdown_table(lines).replace(" ± ", "\u00a0±\u00a0")  # no line ends there
     return f"{table}\n\n{caption}"

@@ -91,7 +91,9 @@
   said.setAttribute("aria-live", "polite");
   said.setAttribute("style", "flex-basis:100%;min-height:1.5em");
   bar.append(said);
-  graph.before(bar);
+  const frame = graph.parentElement; // of fixed height: the bar stands above it, not in it
+  frame.style.minWidth = "34rem"; // narrower panels tell nothing: on a phone the figure scrolls
+  frame.before(bar);
 
   let chosen = Number(data.chosen), marked = null, waiting = null, hovering = null;
 

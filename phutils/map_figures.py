@@ -13,9 +13,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
 
-from phutils.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, stage_label, structure
-from phutils.maps import error
+from phutils.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, stage_label
+from phutils.jackknife import error
 from phutils.structure import BOND, wrapped
+from phutils.structure_views import structure
 
 SCRIPT = Path(__file__).with_name("linked_maps.js")
 DENSITY = "density / g cm$^{-3}$"
@@ -215,7 +216,7 @@ def dots(ax, measured, name, others=()):
     ----------
     ax : matplotlib Axes
     measured : dict
-        {(descriptor, reading, place): {name: ndarray [1 + parts]}} of `phutils.maps.measures`. A
+        {(descriptor, reading, place): {name: ndarray [1 + parts]}} of `phutils.islands.measures`. A
         descriptor has a place on the axis, a reading a colour and a place a marker.
     name : str
         Of the measure.

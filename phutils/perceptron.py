@@ -4,16 +4,14 @@ A structure's energy per atom is the mean of what one shared network gives for e
 Descriptors that were averaged over the atoms beforehand are one row for it.
 """
 
-import hashlib
-import mmap
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from phutils import networks, training
+from phutils.features import BLOCK, Content, check_shapes, mean_and_std, with_content
 
 # What the paper gives (Sec. III.C), and below it what it leaves open.
 PAPER = {
@@ -27,7 +25,6 @@ PAPER = {
     "weight_decay": 0.0,  # ours: PyTorch's default for Adam
 }
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "silu": nn.functional.silu}
-BLOCK = 64  # structures read at a time
 WATCHED = 256  # test frames, at most, whose error is recorded on the way
 
 
@@ -79,35 +76,6 @@ class AtomPerceptron(nn.Module):
 
 
 # --- training ------------------------------------------------------------------------------------
-
-
-class Content(NamedTuple):
-    """An array and its digest, so that a large one is read once for the keys of many results.
-
-    A memory map of a whole file is sent to another process as the name of the file.
-    """
-
-    array: np.ndarray
-    fingerprint: str
-
-    def __reduce__(self):
-        array = self.array
-        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
-            layout = array.dtype, "r", array.offset, array.shape
-            return _from_file, (array.filename, *layout, self.fingerprint)
-        return Content, tuple(self)
-
-
-def _from_file(path, dtype, mode, offset, shape, fingerprint):
-    return Content(np.memmap(path, dtype, mode, offset, shape), fingerprint)
-
-
-def with_content(features):
-    """An array of any size, also a memory map, with a digest of what it holds; see `Content`."""
-    digest = hashlib.sha256(f"{features.dtype.str}{features.shape}".encode())
-    for start in range(0, len(features), BLOCK):
-        digest.update(np.ascontiguousarray(features[start : start + BLOCK]).tobytes())
-    return Content(features, digest.hexdigest())
 
 
 def train_on_features(
@@ -162,7 +130,8 @@ def train_on_features(
         features = with_content(features) if checkpoints else Content(features, "")
     features, fingerprint = features
     energy, train, test = np.asarray(energy, float), np.asarray(train), np.asarray(test)
-    _check(features, energy, train, test)
+    check_shapes(features, energy)
+    training.check_sides(energy, train, test)
     device = networks.choose_device(device)
     model = _build(features.shape[-1], settings, seed)
     mean, std = mean_and_std(features, train)
@@ -231,8 +200,8 @@ def train_on_splits(folder, features, energy, pairs, settings, label="network", 
         As from `train_on_features`.
     """
     features = features if isinstance(features, Content) else with_content(features)
-    calls = [(features, energy, train, test, settings) for train, test in pairs]
-    return train_each(folder, list(zip(calls, range(len(calls)), strict=True)), label, n_jobs)
+    calls = [((features, energy, *pair, settings), seed) for seed, pair in enumerate(pairs)]
+    return train_each(folder, calls, label, n_jobs)
 
 
 def train_each(folder, calls, label="network", n_jobs=None):
@@ -314,45 +283,7 @@ def predict_features(model, features, device=None):
     return predicted
 
 
-# --- data ----------------------------------------------------------------------------------------
-
-
-def mean_and_std(features, frames):
-    """Mean and standard deviation of each feature over some frames and all their atoms.
-
-    Parameters
-    ----------
-    features : ndarray or memory map [n, n_features] or [n, n_atoms, n_features]
-        Read block by block.
-    frames : ndarray of int
-
-    Returns
-    -------
-    mean, std : ndarray [n_features]
-        A feature that does not vary has a standard deviation of 1.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite; names the frame.
-    """
-    count, mean, squares = 0, 0.0, 0.0
-    for start in range(0, len(frames), BLOCK):
-        chosen = frames[start : start + BLOCK]
-        block = np.array(features[chosen], np.float64)
-        flat = block.reshape(-1, block.shape[-1])
-        part = flat.mean(axis=0)
-        if not np.isfinite(part).all():
-            bad = ~np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
-            frame = chosen[np.flatnonzero(bad)[0]]
-            raise ValueError(f"features of frame {frame} hold a value that is not finite")
-        flat -= part
-        n, gap = len(flat), part - mean
-        squares = squares + np.square(flat, out=flat).sum(axis=0)
-        squares = squares + gap**2 * (count * n / (count + n))
-        count, mean = count + n, mean + gap * (n / (count + n))
-    std = np.sqrt(squares / count)
-    return mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0)
+# --- inside --------------------------------------------------------------------------------------
 
 
 def _is_resident(features, n, device):
@@ -368,11 +299,3 @@ def _build(n_features, settings, seed):
         torch.manual_seed(seed)
         network = AtomPerceptron(n_features, settings["hidden"], settings["activations"])
     return networks.Scaled(network, 0.0, 1.0)
-
-
-def _check(features, energy, train, test):
-    if features.ndim not in (2, 3) or features.dtype.kind != "f" or not features.shape[-1]:
-        raise ValueError(f"features are {features.dtype} of shape {features.shape}")
-    if energy.shape != features.shape[:1]:
-        raise ValueError(f"{len(features)} structures, but energies of shape {energy.shape}")
-    training.check_sides(energy, train, test)

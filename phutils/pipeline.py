@@ -36,6 +36,7 @@ from phutils.profiles import (
 )
 
 KERNEL = "python3"
+LABELS = USUAL, *OTHERS = ("nep89", "gfn1", "lda")  # of the embedded data
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -78,8 +79,24 @@ def reads(path, root=ROOT):
     return sorted(file for pattern in patterns for file in Path(root).glob(pattern))
 
 
-def notebook_key(name, dataset="embedded", profile="default", extra=None, root=ROOT):
-    """Key of everything an executed notebook is made from (see the module's docstring)."""
+def check_labels(dataset, labels, root=ROOT):
+    """Raise `BuildError` unless a dataset has such labels."""
+    if labels not in LABELS:
+        raise BuildError(f"unknown labels {labels!r}: choose one of {', '.join(LABELS)}")
+    if labels == USUAL:
+        return
+    folder = Path(root, "data") if dataset == "embedded" else Path(dataset).expanduser()
+    sums = folder / "labels" / "SHA256SUMS"
+    if f" {labels}/" not in (sums.read_text() if sums.is_file() else ""):
+        raise BuildError(f"dataset {dataset!r} has no labels {labels!r}")
+
+
+def notebook_key(name, dataset="embedded", profile="default", extra=None, root=ROOT, labels=USUAL):
+    """Key of everything an executed notebook is made from (see the module's docstring).
+
+    Other labels count for the notebooks that have a parameter of this name, and for those that
+    build on one.
+    """
     path = notebook_path(name, root)
     digest = hashlib.sha256(path.read_bytes())
     files = package_files(imported_modules(_code(read_notebook(path))))
@@ -88,9 +105,13 @@ def notebook_key(name, dataset="embedded", profile="default", extra=None, root=R
     lock = Path(root) / "uv.lock"
     digest.update(lock.read_bytes() if lock.exists() else b"")
     settings = profile_table(profile, root).get(path.stem, {})
+    if labels != USUAL and "labels" in declared_parameters(path):
+        settings = settings | {"labels": labels}
+        sums = Path(root, "data", "labels", "SHA256SUMS")
+        digest.update(sums.read_bytes() if sums.exists() else b"")
     digest.update(repr([dataset, dataset_key(dataset, root), profile, settings, extra]).encode())
     for chapter in builds_on(path):
-        digest.update(notebook_key(chapter, dataset, profile, root=root).encode())
+        digest.update(notebook_key(chapter, dataset, profile, None, root, labels).encode())
     return digest.hexdigest()
 
 
@@ -99,19 +120,27 @@ def executed_path(name, root=ROOT):
     return Path(root) / "_build" / "src" / "notebooks" / f"{Path(name).stem}.ipynb"
 
 
-def is_current(name, dataset="embedded", profile="default", root=ROOT):
+def is_current(name, dataset="embedded", profile="default", root=ROOT, labels=USUAL):
     """Whether the executed notebook in the build folder was made from just these inputs."""
     try:
         found = read_notebook(executed_path(name, root))["metadata"]["phutils"]["key"]
     except (FileNotFoundError, KeyError, ValueError):
         return False
-    return found == notebook_key(name, dataset, profile, root=root)
+    return found == notebook_key(name, dataset, profile, None, root, labels)
 
 
 # --- execution -----------------------------------------------------------------------------------
 
 
-def run_notebook(name, target, dataset="embedded", profile="default", parameters=None, root=ROOT):
+def run_notebook(
+    name,
+    target,
+    dataset="embedded",
+    profile="default",
+    parameters=None,
+    root=ROOT,
+    labels=USUAL,
+):
     """Execute one notebook with papermill and move the result into place when all of it ran.
 
     Parameters
@@ -126,6 +155,8 @@ def run_notebook(name, target, dataset="embedded", profile="default", parameters
         Overrides, checked against what the notebook declares.
     root : path-like
         Root of the project.
+    labels : str
+        Passed to the notebook where it declares them.
 
     Raises
     ------
@@ -143,10 +174,11 @@ def run_notebook(name, target, dataset="embedded", profile="default", parameters
     table = profile_table(profile, root)
     declared = declared_parameters(path)
     values = {"dataset": dataset, "profile": profile}
+    values |= {"labels": labels} if labels != USUAL else {}
     values = {k: v for k, v in values.items() if k in declared}
     values |= table.get(path.stem, {}) | (parameters or {})
     check_parameters(path, values)
-    key = notebook_key(name, dataset, profile, parameters, root)
+    key = notebook_key(name, dataset, profile, parameters, root, labels)
 
     partial = Path(root) / "_build" / "failed" / path.name
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -175,13 +207,27 @@ def run_notebook(name, target, dataset="embedded", profile="default", parameters
     except DeadKernelError:
         raise BuildError(f"{path.stem}, cell {at[0]}: the kernel died") from None
 
-    notebook = nbformat.read(partial, as_version=4)
+    notebook = without_rest(nbformat.read(partial, as_version=4))
     check_executed(notebook, path.stem)
     notebook.metadata["phutils"] = {**notebook.metadata.get("phutils", {}), "key": key}
     with atomic_write(target, "w") as file:
         nbformat.write(notebook, file)
     partial.unlink()
     _say(f"{path.stem:<18} {time.monotonic() - started:7.1f} s")
+
+
+def without_rest(notebook):
+    """Title and reason alone of a notebook that called `phutils.page.skip`; others as they are."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            reason = output.get("metadata", {}).get("phutils", {}).get("skip")
+            if reason:
+                title = notebook.cells[0].source.splitlines()[0]
+                text = f"{title}\n\n```{{note}}\nThis chapter is skipped. {reason}\n```"
+                notebook.cells = notebook.cells[:1]
+                notebook.cells[0].source = text
+                return notebook
+    return notebook
 
 
 def check_executed(notebook, name):
@@ -225,6 +271,7 @@ def book_command(options):
 
     profile_table(options.profile)
     dataset_key(options.dataset)
+    check_labels(options.dataset, options.labels)
     (ROOT / "_build").mkdir(exist_ok=True)
     lock = FileLock(ROOT / "_build" / ".lock")  # released by the system when the build is killed
     try:
@@ -234,7 +281,7 @@ def book_command(options):
     threads = max(1, (os.cpu_count() or 1) // options.jobs)  # of each notebook: more only wait
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     arguments = ["run", "-f", str(ROOT / "dodo.py"), "-n", str(options.jobs), "-P", "thread"]
-    variables = [f"profile={options.profile}", f"dataset={options.dataset}"]
+    variables = [f"{name}={getattr(options, name)}" for name in ("profile", "dataset", "labels")]
     if DoitMain(DodoTaskLoader()).run([*arguments, "book", *variables]):
         raise BuildError("the book was not built")
     _say(str(ROOT / "_build" / "html" / "index.html"))
@@ -255,12 +302,15 @@ def _environment(values):
 def notebook_command(options):
     """Run one notebook with other parameters, beside the book, and render it as one HTML file.
 
-    What it would hand on to later chapters stays as the book has it.
+    What it would hand on to later chapters stays as the book has it. With other labels, a profile
+    that is named and no other parameter it is handed on, under names of its own.
     """
     given = {name: parse_value(value) for name, value in options.parameter}
+    profile = options.profile or "default"
+    publishes = not given or (set(given) == {"labels"} and options.profile)
     target = ROOT / "_build" / "runs" / f"{Path(options.name).stem}.ipynb"
-    with _environment({"PHUTILS_PUBLISH": "no"} if given else {}):
-        run_notebook(options.name, target, options.dataset, options.profile, given)
+    with _environment({} if publishes else {"PHUTILS_PUBLISH": "no"}):
+        run_notebook(options.name, target, options.dataset, profile, given)
     convert = [sys.executable, "-m", "nbconvert", "--to", "html", str(target)]
     subprocess.run(convert, check=True, capture_output=True)
     _say(f"{target}\n{target.with_suffix('.html')}")
@@ -275,10 +325,12 @@ def main(arguments=None):
     for name, function in (("book", book_command), ("notebook", notebook_command)):
         command = commands.add_parser(name, help=function.__doc__.splitlines()[0])
         command.set_defaults(function=function)
-        command.add_argument("--profile", default="default", help="quick, default or paper")
+        usual = "default" if name == "book" else None  # a notebook asks whether one was named
+        command.add_argument("--profile", default=usual, help="quick, default or paper")
         command.add_argument("--dataset", default="embedded", help="embedded, zenodo or a path")
         if name == "book":
             command.add_argument("-n", "--jobs", type=int, default=2, help="notebooks at a time")
+            command.add_argument("--labels", default=USUAL, help=" or ".join(LABELS))
         else:
             command.add_argument("name", help="for example 03_ridge")
             command.add_argument(

@@ -6,6 +6,7 @@ reading with an error that names file, frame (counted from 0) and value.
 """
 
 import itertools
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ ENERGY_KEYS = (
     "free_energy",
 )
 STAGE_KEYS = ("stage", "process", "config_type")
+TOTAL = ("", "total_", "potential_", "tot", "free_")  # energies whose forces have no such prefix
 CLOSEST = 0.5  # Å
 DENSITY_TOLERANCE = 0.02  # relative
 GRAM_PER_CM3 = units._amu * 1e3 * 1e24  # of 1 amu/Å3
@@ -47,6 +49,7 @@ class Frame(NamedTuple):
     cell: np.ndarray  # [3, 3], Å
     pbc: tuple
     info: dict  # everything else, the energy included
+    arrays: dict = {}  # what else has three numbers an atom, the forces included
 
 
 def read_records(path, energy_key=None, run=None, trajectories=None):
@@ -69,7 +72,8 @@ def read_records(path, energy_key=None, run=None, trajectories=None):
     Returns
     -------
     dict
-        ``{n_atoms: records}``, records of `phutils.store.exact_dtype` in the order of the file.
+        ``{n_atoms: records}``, records of `phutils.store.exact_dtype` in the order of the file,
+        with forces where a frame has some (see `forces_of`).
 
     Raises
     ------
@@ -84,7 +88,7 @@ def read_records(path, energy_key=None, run=None, trajectories=None):
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     trajectories = {} if trajectories is None else trajectories
-    records = defaultdict(list)
+    records, forces = defaultdict(list), defaultdict(list)
     frames = tqdm(
         read_frames(path), desc=path.name, unit=" frames", delay=1, mininterval=2, leave=False
     )
@@ -108,9 +112,58 @@ def read_records(path, energy_key=None, run=None, trajectories=None):
         record["trajectory"] = trajectories.setdefault(key, len(trajectories))
         record["numbers"], record["positions"] = frame.numbers, frame.positions
         records[len(frame.numbers)].append(record)
+        forces[len(frame.numbers)].append(forces_of(frame, energy_key, where))
     if not records:
         raise ValueError(f"{path} holds no frame")
-    return {n_atoms: np.stack(own) for n_atoms, own in records.items()}
+    return {n: _with_forces(np.stack(own), forces[n]) for n, own in records.items()}
+
+
+def _with_forces(records, forces):
+    """The records with a field for forces, where one of them has some."""
+    if all(found is None for found in forces):
+        return records
+    wider = np.zeros(len(records), exact_dtype(records["numbers"].shape[1], forces=True))
+    for name in records.dtype.names:
+        wider[name] = records[name]
+    for record, found in zip(wider, forces, strict=True):
+        record["forces"] = np.nan if found is None else found
+    return wider
+
+
+def forces_of(frame, energy_key, where):
+    """Forces that belong to the energy of a frame.
+
+    Those under ``forces`` or ``force`` for an energy of no special name (``energy``,
+    ``free_energy``), those under ``dft_forces`` or ``dft_force`` for ``dft_energy``, and so on:
+    forces of another calculation are no derivative of this energy.
+
+    Parameters
+    ----------
+    frame : Frame
+    energy_key : str
+    where : str
+        File and frame, for the message.
+
+    Returns
+    -------
+    ndarray [n_atoms, 3] or None
+        eV/Å.
+
+    Raises
+    ------
+    ValueError
+        If a force is not finite in single precision.
+    """
+    prefix = re.sub("energy$", "", energy_key, flags=re.IGNORECASE)
+    prefix = "" if prefix.lower() in TOTAL else prefix
+    key = next((k for k in (f"{prefix}forces", f"{prefix}force") if k in frame.arrays), None)
+    if key is None:
+        return None
+    with np.errstate(over="ignore"):
+        forces = np.asarray(frame.arrays[key]).astype(np.float32)
+    for atom in np.flatnonzero(~np.isfinite(forces).all(axis=1))[:1]:
+        raise ValueError(f"{where}: {key} of atom {atom} is {frame.arrays[key][atom].tolist()}")
+    return forces
 
 
 def check_frame(frame, energy_key, where):
@@ -145,8 +198,10 @@ def check_frame(frame, energy_key, where):
     if not finite.all():
         atom = int(np.argmin(finite))
         raise ValueError(f"{where}: position of atom {atom} is {frame.positions[atom].tolist()}")
-    if not len(frame.numbers) or frame.numbers.min() < 1:
-        raise ValueError(f"{where}: no atoms, or an atom of unknown element")
+    if not len(frame.numbers):
+        raise ValueError(f"{where}: no atoms")
+    for atom in np.flatnonzero(np.asarray(frame.numbers) < 1)[:1]:
+        raise ValueError(f"{where}: atom {atom} is of unknown element")
     if not all(frame.pbc):
         flags = " ".join("FT"[bool(flag)] for flag in frame.pbc)
         raise ValueError(f"{where}: pbc is {flags}, periodicity in all three directions is needed")
@@ -190,7 +245,10 @@ def _find_energy_key(info, where):
         if key in info:
             return key
     there = ", ".join(sorted(info)) or "none"
-    raise ValueError(f"{where}: no energy; set energy_key (keys there: {there})")
+    raise ValueError(
+        f"{where}: no energy; set energy_key in load, or rename the key as docs/own_data.md shows "
+        f"(keys there: {there})"
+    )
 
 
 def number(value, name, where):
@@ -263,11 +321,16 @@ def read_extxyz(path):
 def _from_extxyz(frame):
     if not {"species", "pos"} <= set(frame.arrays):
         raise ValueError(f"no columns species and pos, only {', '.join(frame.arrays)}")
-    numbers = [atomic_numbers.get(str(symbol), 0) for symbol in frame.arrays["species"]]
+    symbols = [str(symbol) for symbol in frame.arrays["species"]]
+    for atom, symbol in enumerate(symbols):
+        if symbol not in atomic_numbers:
+            raise ValueError(f"atom {atom} is of unknown element {symbol!r}")
+    numbers = [atomic_numbers[symbol] for symbol in symbols]
     cell = frame.cell.T  # the library has the lattice vectors as columns
     pbc = tuple(np.atleast_1d(frame.pbc).tolist())
     pbc = pbc if cell.any() and len(pbc) == 3 else (False,) * 3
-    return Frame(np.array(numbers), frame.arrays["pos"], cell, pbc, frame.info)
+    own = {k: v for k, v in frame.arrays.items() if k != "pos" and _by_atom(v, len(numbers))}
+    return Frame(np.array(numbers), frame.arrays["pos"], cell, pbc, frame.info, own)
 
 
 def read_ase(path):
@@ -291,9 +354,10 @@ def read_ase(path):
             return
         results = getattr(atoms.calc, "results", {})
         info = {key: np.asarray(value).item() for key, value in results.items() if _single(value)}
-        yield Frame(
-            atoms.numbers, atoms.positions, atoms.cell.array, tuple(atoms.pbc), atoms.info | info
-        )
+        own = atoms.arrays | results
+        own = {k: v for k, v in own.items() if k != "positions" and _by_atom(v, len(atoms))}
+        info, pbc = atoms.info | info, tuple(atoms.pbc)
+        yield Frame(atoms.numbers, atoms.positions, atoms.cell.array, pbc, info, own)
         index += 1
 
 
@@ -309,7 +373,12 @@ def _ase_images(path):
         atoms = row.toatoms()
         data = {key: np.asarray(v).item() for key, v in row.data.items() if _single(v)}
         atoms.info |= data | row.key_value_pairs
+        atoms.arrays |= {key: v for key, v in row.data.items() if _by_atom(v, len(atoms))}
         yield atoms
+
+
+def _by_atom(value, n_atoms):
+    return np.shape(value) == (n_atoms, 3) and np.asarray(value).dtype.kind in "fiu"
 
 
 def _single(value):

@@ -11,9 +11,10 @@ from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 from scipy.spatial import Delaunay
 
-from phutils.figures import BLACK, BLUE, ORANGE, diagram_by_vertices, ring_colour, xyz
+from phutils.figures import BLACK, BLUE, ORANGE, diagram_by_vertices, ring_colour
 from phutils.rings import placed, plane_of
 from phutils.structure import bonds, wrapped
+from phutils.structure_views import xyz
 
 DISC = {"fill": "toself", "fillcolor": "rgba(86,180,233,0.25)", "line_width": 0}
 FILLED = {"fill": "toself", "fillcolor": "rgba(230,159,0,0.6)", "line_width": 0}
@@ -73,7 +74,7 @@ def growing_balls(points, names, pairs, radius):
     Returns
     -------
     plotly Figure
-        Always with the same traces, for `figures.with_slider`.
+        Always with the same traces, for `phutils.structure_views.with_slider`.
     """
     edges, triangles = filtration_in_plane(points)
     angle = np.linspace(0, 2 * np.pi, 60)
@@ -133,7 +134,7 @@ def colour_of(name, cycle):
 
 
 def add_rings(figure, atoms, cycles, name, colour, opacity=0.5):
-    """Add filled rings to a view made by `figures.structure`.
+    """Add filled rings to a view made by `phutils.structure_views.structure`.
 
     A ring that crosses the boundary is drawn in one piece, with its centre in the box.
 

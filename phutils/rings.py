@@ -1,13 +1,17 @@
 """Rings under periodic boundaries: coordinates, planes, bonds, angles, restricted g(r).
 
-Also which few rings may stand for a frame (`typical_rings`).
+Also which few rings may stand for a frame (`typical_rings`), and rings of the network of bonds,
+which know nothing of persistence (`bond_network`).
 """
 
 import numpy as np
 from ase.geometry import find_mic
 
 from phutils.frames import cell_matrix, check_frame
-from phutils.structure import radial_distribution
+from phutils.structure import bonds, radial_distribution
+
+LARGEST_RING = 8  # atoms; from here on, and for bonds in no ring, one class
+SHORTEST_EDGE = 8.0  # Å: smaller cells are repeated before rings of bonds are sought
 
 
 def unwrap(atoms, ring):
@@ -207,3 +211,86 @@ def restricted_rdf(frames, cycles, sizes=(5, 6), r_max=5.0, bins=200):
     if not chosen:
         raise ValueError(f"no frame has two atoms in cycles of {tuple(sizes)} vertices")
     return radial_distribution(chosen, r_max, bins) | {"n_atoms": np.array(count)}
+
+
+def bond_network(structures, cutoff=None):
+    """Bond lengths, bond angles and the smallest ring of every bond.
+
+    The ring of a bond is the shortest closed path through it (a criterion of Guttman's kind): it
+    depends on no order of the atoms, and all bonds are counted once. Rings are looked for in the
+    cell's graph of bonds, so that a path around the cell counts as one. Cells with an edge below
+    8 Å are repeated for that, in which such paths would be too short.
+
+    Parameters
+    ----------
+    structures : sequence of ase.Atoms
+        Orthorhombic and periodic.
+    cutoff : float, optional
+        Longest bond in Å; default: as for `phutils.structure.bonds`.
+
+    Returns
+    -------
+    dict
+        ``rings``: ndarray [n, 6], shares of the bonds whose smallest ring has 3, 4, 5, 6 and 7
+        atoms, and of those with a larger one or none; ``length_mean``, ``length_std``: ndarray
+        [n], Å; ``angle_mean``, ``angle_std``: ndarray [n], degrees, of all pairs of bonds at one
+        atom. NaN without any.
+
+    References
+    ----------
+    Guttman, J. Non-Cryst. Solids 116, 145 (1990), doi:10.1016/0022-3093(90)90686-G.
+    """
+    found = {"rings": np.full((len(structures), LARGEST_RING - 2), np.nan)}
+    names = ("length_mean", "length_std", "angle_mean", "angle_std")
+    found |= {name: np.full(len(structures), np.nan) for name in names}
+    for n, atoms in enumerate(structures):
+        atoms = atoms.repeat(np.ceil(SHORTEST_EDGE / atoms.cell.lengths()).astype(int))
+        pairs, vectors = bonds(atoms, cutoff)
+        if not len(pairs):
+            continue
+        size = smallest_rings(pairs, len(atoms))
+        found["rings"][n] = np.bincount(size - 3, minlength=LARGEST_RING - 2) / len(size)
+        lengths = np.linalg.norm(vectors, axis=1)
+        found["length_mean"][n], found["length_std"][n] = lengths.mean(), lengths.std()
+        angles = _bond_angles(pairs, vectors / lengths[:, None])
+        if len(angles):
+            found["angle_mean"][n], found["angle_std"][n] = angles.mean(), angles.std()
+    return found
+
+
+def smallest_rings(pairs, n_atoms):
+    """Number of atoms in the smallest ring through each bond.
+
+    Parameters
+    ----------
+    pairs : ndarray [n_bonds, 2] of int
+        Atoms of each bond.
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray [n_bonds] of int
+        3 to 7, or 8 for a larger ring or none.
+    """
+    linked = np.zeros((n_atoms, n_atoms), np.float32)
+    linked[pairs[:, 0], pairs[:, 1]] = linked[pairs[:, 1], pairs[:, 0]] = 1
+    bond, (start, end) = np.arange(len(pairs)), pairs.T
+    size = np.full(len(pairs), LARGEST_RING)
+    front = linked[start]  # one search in breadth for each bond, that may not use it
+    front[bond, end] = 0
+    seen = front.copy()
+    seen[bond, start] = 1
+    for atoms in range(3, LARGEST_RING):
+        front = ((front @ linked > 0) & (seen == 0)).astype(np.float32)
+        seen += front
+        size[(front[bond, end] > 0) & (size == LARGEST_RING)] = atoms
+    return size
+
+
+def _bond_angles(pairs, directions):
+    """Angles in degrees between all bonds at one atom; `directions` are unit vectors."""
+    at = pairs.ravel(order="F")
+    directions = np.concatenate([directions, -directions])[np.argsort(at, kind="stable")]
+    ends = np.cumsum(np.bincount(at))[:-1]
+    cosines = [(d @ d.T)[np.triu_indices(len(d), 1)] for d in np.split(directions, ends)]
+    return np.degrees(np.arccos(np.clip(np.concatenate(cosines), -1, 1)))

@@ -1,4 +1,4 @@
-"""SchNet of SchNetPack on amorphous carbon: energies, latent vectors, and a fast way through it.
+"""SchNet of SchNetPack on amorphous carbon: energies, and a fast way through it.
 
 The weights live in SchNetPack's own modules. `SchNetEnergy.forward` leads through them by one of
 two routes: ``stock`` calls SchNetPack's forward, ``tabulated`` does the same sum with filters that
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from phutils import networks, perceptron, training
+from phutils import networks, training
 from phutils.tabulated_filters import GaussianBasis, convolve, points_for
 
 # What the paper gives (Sec. II.D), and below it what it leaves open.
@@ -92,16 +92,21 @@ class SchNetEnergy(nn.Module):
             return self._stock(numbers, first.long(), second.long(), distance)
         if self.route != "tabulated":
             raise ValueError(f"unknown route {self.route!r}: choose {' or '.join(ROUTES)}")
-        net = self.representation
-        grid = torch.linspace(0, self.cutoff, self.points, device=distance.device)
-        basis, envelope = net.radial_basis(grid), net.cutoff_fn(grid)[:, None]
-        x = net.embedding(numbers)
-        for block in net.interactions:
-            table = block.filter_network(basis) * envelope
+        x = self.representation.embedding(numbers)
+        for block, table in zip(self.representation.interactions, self.tables(), strict=True):
             x = x + block.f2out(
                 convolve(table, block.in2f(x), first, second, distance, self.cutoff)
             )
         return x
+
+    def tables(self):
+        """Filters of each block at `points` distances from 0 to the cutoff, [points, features]."""
+        net = self.representation
+        weight, double = net.embedding.weight, torch.float64  # slopes feel how points are rounded
+        grid = torch.linspace(0, self.cutoff, self.points, device=weight.device, dtype=double)
+        basis = net.radial_basis(grid).to(weight.dtype)
+        envelope = net.cutoff_fn(grid)[:, None].to(weight.dtype)
+        return [block.filter_network(basis) * envelope for block in net.interactions]
 
     def _stock(self, numbers, first, second, distance):
         vectors = nn.functional.pad(distance[:, None], (0, 2))
@@ -170,10 +175,11 @@ def train_on_neighbours(
         has an element that no training frame has.
     """
     energy, train, test = np.asarray(energy, float), np.asarray(train), np.asarray(test)
-    _check(neighbours, energy, train, test, settings)
+    training.check_settings(settings, PAPER)
+    check(neighbours, energy, train, test, settings)
     species = np.unique(neighbours.batch(train)[0])
     wanted = np.unique(np.concatenate([train, test, np.asarray(also, int)]))
-    _check_species(neighbours, wanted, species)
+    check_species(neighbours, wanted, species)
     model = build(settings, seed)
     model.offset.fill_(energy[train].mean())
     model.scale.fill_(energy[train].std() or 1.0)
@@ -181,15 +187,11 @@ def train_on_neighbours(
     watched = test[:: max(1, len(test) // WATCHED)]
     history = networks.train(
         model,
-        _fetch(neighbours, train),
+        fetch(neighbours, train),
         energy[train],
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
-        optimiser={"name": "Adam", "lr": settings["learning_rate"], "fused": True},
-        milestones=[round(f * settings["epochs"]) for f in settings["milestones"]],
-        factor=settings["factor"],
+        **schedule(settings),
         seed=seed,
-        watched=(_fetch(neighbours, watched), energy[watched]),
+        watched=(fetch(neighbours, watched), energy[watched]),
         checkpoints=checkpoints,
         content=[neighbours.fingerprint, train, watched, route],
         device=device,
@@ -198,7 +200,7 @@ def train_on_neighbours(
         report=report,
     )
     predicted = np.full(len(energy), np.nan)
-    inputs = _fetch(neighbours, wanted)
+    inputs = fetch(neighbours, wanted)
     predicted[wanted] = networks.predict(model, inputs, len(wanted), BATCH, device, "float32")
     return training.result(model, history, predicted, energy, train, test) | {"species": species}
 
@@ -249,134 +251,32 @@ def restore(found, settings):
     return training.load_weights(model, found)
 
 
-# --- what a trained model gives ------------------------------------------------------------------
+def schedule(settings):
+    """The arguments of `phutils.networks.train` that settings decide."""
+    return {
+        "epochs": settings["epochs"],
+        "batch_size": settings["batch_size"],
+        "optimiser": {"name": "Adam", "lr": settings["learning_rate"], "fused": True},
+        "milestones": [round(f * settings["epochs"]) for f in settings["milestones"]],
+        "factor": settings["factor"],
+    }
 
 
-def averaged_latents(found, neighbours, settings, frames=None, device=None):
-    """Descriptors of frames: output of the last interaction block, averaged over atoms.
-
-    Parameters
-    ----------
-    found : dict of ndarray
-        Result of `train_on_neighbours`.
-    neighbours : phutils.neighbours.Neighbours
-    settings : dict
-        As it was trained with.
-    frames : ndarray of int, optional
-        Default: all.
-    device : str, optional
-
-    Returns
-    -------
-    dict
-        ``latents``: ndarray [n, features] of float32.
-
-    Raises
-    ------
-    ValueError
-        If a frame has an element that was not trained.
-    """
-    frames = np.arange(len(neighbours)) if frames is None else np.asarray(frames)
-    _check_species(neighbours, frames, found["species"])
-    device = networks.choose_device(device)
-    network = restore(found, settings).network.to(device)
-    means = [np.empty((0, settings["features"]), np.float32)]
-    for start in range(0, len(frames), BATCH):
-        inputs = _tensors(neighbours, frames[start : start + BATCH])
-        inputs = [x.to(device) for x in inputs]
-        with torch.no_grad():
-            latent = network.latent(*inputs)
-        count = inputs[1].bincount()
-        total = latent.new_zeros(len(count), latent.shape[1]).index_add(0, inputs[1], latent)
-        means.append((total / count[:, None]).cpu().numpy())
-    return {"latents": np.concatenate(means)}
-
-
-def train_on_latents(
-    found, neighbours, energy, train, test, settings, network, seed=0, checkpoints=None, report=None
-):
-    """A small network on the averaged latent vectors of a trained model (paper, Fig. S10).
-
-    Parameters
-    ----------
-    found : dict of ndarray
-        Result of `train_on_neighbours` on the same frames: the latent vectors have seen no others.
-    neighbours, energy, train, test, settings
-        As for `train_on_neighbours`.
-    network : dict
-        Settings of `phutils.perceptron.train_on_features`.
-    seed, checkpoints, report : optional
-        As there.
-
-    Returns
-    -------
-    dict of ndarray
-        ``predicted`` [n] in eV/atom, NaN for other frames; ``train``, ``test`` in meV/atom.
-    """
-    frames = np.concatenate([train, test])
-    features = averaged_latents(found, neighbours, settings, frames)["latents"]
-    sides = np.split(np.arange(len(frames)), [len(train)])
-    result = perceptron.train_on_features(
-        features, energy[frames], *sides, network, seed, checkpoints, progress=False, report=report
-    )
-    predicted = np.full(len(energy), np.nan)
-    predicted[frames] = result["predicted"]
-    return {"predicted": predicted, "train": result["train"], "test": result["test"]}
-
-
-def latents_on_splits(folder, found, neighbours, energy, jobs, network, n_jobs=None, label="S10"):
-    """`train_on_latents` for each result of `train_on_splits` on the same jobs."""
-    calls = []
-    for model, (train, test, settings, seed) in zip(found, jobs, strict=True):
-        arguments = (model, neighbours, energy, train, test, settings, network)
-        options = {"seed": seed, "checkpoints": True}
-        calls.append((train_on_latents, arguments, options))
-    return training.train_each(folder, calls, network["epochs"], label, n_jobs)
-
-
-def stock_energies(model, structures):
-    """Energies by SchNetPack alone: its neighbour search, distances, network and output.
-
-    Parameters
-    ----------
-    model : phutils.networks.Scaled
-        From `build` or `restore`.
-    structures : iterable of ase.Atoms
-
-    Returns
-    -------
-    ndarray [n]
-        eV/atom.
-    """
-    schnetpack = import_schnetpack()
-    network = model.network
-    search = schnetpack.transform.MatScipyNeighborList(cutoff=network.cutoff)
-    convert = schnetpack.interfaces.AtomsConverter(search, dtype=torch.float32)
-    potential = schnetpack.model.NeuralNetworkPotential(
-        representation=network.representation,
-        input_modules=[schnetpack.atomistic.PairwiseDistances()],
-        output_modules=[network.output],
-    )
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = [potential.eval()(convert(atoms))["energy"].item() for atoms in structures]
-    return np.array(found) * model.scale.item() + model.offset.item()
-
-
-def _tensors(neighbours, frames):
+def tensors(neighbours, frames):
+    """`Neighbours.batch` as tensors."""
     return tuple(torch.from_numpy(x) for x in neighbours.batch(frames))
 
 
-def _fetch(neighbours, frames):
+def fetch(neighbours, frames):
     """A function from an index tensor to a batch, for `phutils.networks`."""
-    return lambda batch: _tensors(neighbours, frames[batch.numpy()])
+    return lambda batch: tensors(neighbours, frames[batch.numpy()])
 
 
 # --- checks --------------------------------------------------------------------------------------
 
 
-def _check(neighbours, energy, train, test, settings):
-    training.check_settings(settings, PAPER)
+def check(neighbours, energy, train, test, settings):
+    """Raise `ValueError` for data that do not fit together; see `train_on_neighbours`."""
     if settings["cutoff"] != neighbours.cutoff:
         raise ValueError(
             f"the cutoff is {settings['cutoff']} Å, but neighbours were found within "
@@ -387,7 +287,7 @@ def _check(neighbours, energy, train, test, settings):
     training.check_sides(energy, train, test)
 
 
-def _check_species(neighbours, frames, species):
+def check_species(neighbours, frames, species):
     """An element that was not trained has a random embedding: refuse it."""
     strange = ~np.isin(neighbours.numbers, species)
     if not strange.any():

@@ -72,7 +72,7 @@ def read_results(folder, profile, names, labels="nep89"):
     return found
 
 
-def judge(row, results):
+def judge(row, results, carbon=True):
     """Verdict on one row.
 
     Parameters
@@ -80,6 +80,8 @@ def judge(row, results):
     row : phutils.claims.Claim
     results : dict
         {name: published result}.
+    carbon : bool
+        Whether the dataset holds carbon alone; else rows that state its values are open.
 
     Returns
     -------
@@ -88,6 +90,8 @@ def judge(row, results):
     """
     told = {"item": row.item, "paper": row.paper, "rule": row.rule, "chapter": row.chapter}
     told |= {"ours": "–", "ratio": None, "on": "–"}
+    if row.carbon and not carbon:
+        return told | {"verdict": "open", "why": "not carbon: the row states values of carbon"}
     absent = [name for name in row.needs if name not in results]
     if absent:
         why = f"not run for this dataset and profile: {', '.join(absent)}"
@@ -109,12 +113,24 @@ def judge(row, results):
     return told | {"ratio": float(found.ratio) if math.isfinite(found.ratio) else None}
 
 
-def scoreboard(folder, profile, labels="nep89"):
-    """Verdicts on all rows, list of dicts as from `judge`. Parameters as for `read_results`."""
+def holds_carbon_alone(structures):
+    """Whether no frame has an atom of another element.
+
+    Parameters
+    ----------
+    structures : phutils.dataset.Structures or sequence of ase.Atoms
+    """
+    if getattr(structures, "source", "") in ("embedded", "zenodo"):
+        return True
+    return all((atoms.numbers == 6).all() for atoms in structures)
+
+
+def scoreboard(folder, profile, labels="nep89", carbon=True):
+    """Verdicts on all rows, list of dicts as from `judge`. Parameters as there and above."""
     rows = all_claims()
     names = {name for row in rows for name in row.needs}
     results = read_results(folder, profile, sorted(names), labels)
-    return [judge(row, results) for row in rows]
+    return [judge(row, results, carbon) for row in rows]
 
 
 def as_csv(rows):
@@ -131,7 +147,7 @@ def as_csv(rows):
 # --- ladder --------------------------------------------------------------------------------------
 
 
-def ladder(folder, profile, structures, splits, labels="nep89"):
+def ladder(folder, profile, structures, splits, labels="nep89", carbon=True):
     """Errors of all models on the same splits and the same test frames.
 
     Parameters
@@ -142,6 +158,8 @@ def ladder(folder, profile, structures, splits, labels="nep89"):
         Those that the chapters were run on.
     splits : dict
         ``{kind: [(train, test), ...]}``, from `phutils.splits.named_splits`.
+    carbon : bool
+        As for `judge`: the paper's errors stand beside ours for carbon alone.
 
     Returns
     -------
@@ -173,7 +191,7 @@ def ladder(folder, profile, structures, splits, labels="nep89"):
     rows = []
     for model, kind in sorted(errors, key=_rung):
         values, reference = errors[model, kind], MODELS.get(model)
-        paper = PAPER_RMSE[reference] if reference else None
+        paper = PAPER_RMSE[reference] if reference and carbon else None
         rows.append(
             {
                 "model": model,

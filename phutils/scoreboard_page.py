@@ -179,7 +179,8 @@ def draw_ladder(axes, ladder, labels):
         known = {row["model"]: row[paper] for row in ladder if row[paper]}
         y = [models.index(model) for model in known]
         look = dict(marker="D", mfc="none", mec=BLACK, ms=8, ls="", label="paper: LDA data, random")
-        ax.plot(list(known.values()), y, **look)
+        if known:
+            ax.plot(list(known.values()), y, **look)
         ax.set_yticks(range(len(models)), [SHORT.get(m, m) for m in models])
         ax.set(xscale="log", ylim=(len(models) - 0.5, -0.5))
         ax.grid(axis="x", which="both", color="#dddddd", lw=0.6)
@@ -192,6 +193,30 @@ def draw_ladder(axes, ladder, labels):
     axes[0].set_xlabel("test RMSE / meV atom$^{-1}$")
     axes[1].set_xlabel("over Ridge of the same training frames")
     axes[1].tick_params(labelleft=False)
+
+
+def tested(ladder):
+    """How many splits and test frames stand behind a ladder, and what its numbers are, in words.
+
+    Parameters
+    ----------
+    ladder : list of dict
+        Rows of `phutils.scoreboard.ladder`, at least one.
+
+    Returns
+    -------
+    str
+        For example ``one split of each kind, 52 (random) and 56 (by trajectory) test frames``.
+    """
+    size = {row["split"]: (len(row["rmse"]), row["n_test"]) for row in ladder}
+    counts = {splits for splits, _ in size.values()}
+    frames = " and ".join(f"{n:,} ({kind})" for kind, (_, n) in size.items())
+    if counts == {1}:
+        return f"one split of each kind, {frames} test frames"
+    splits = " and ".join(dict.fromkeys(str(splits) for splits, _ in size.values()))
+    few = "; one split has no standard deviation" if 1 in counts else ""
+    mean = f"mean and standard deviation over {splits} splits of each kind"
+    return f"{mean}, {frames} test frames{few}"
 
 
 def ladder_table(ladder):

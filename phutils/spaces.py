@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from phutils import schnet
 from phutils.artifacts import cached
 from phutils.diagrams import persistence_diagrams
 from phutils.frames import FrameError
 from phutils.histograms import PersistenceHistogram
+from phutils.latents import averaged_latents
 from phutils.neighbours import find_neighbours
 from phutils.soap import soap_features
 
@@ -22,6 +22,10 @@ NETWORK = "schnet_latents.npz"  # what the chapter on SchNet leaves in the folde
 
 def find_network(folder, profile, structures):
     """The SchNet that was trained on frames of a dataset, as the chapter on SchNet left it.
+
+    Only a network whose latent vectors belong to exactly these frames counts. Where the run of
+    this profile has left none, that of another profile serves, with its own settings: so a
+    chapter that is opened in JupyterLab has one. A page has to say so, see `origin`.
 
     Parameters
     ----------
@@ -34,18 +38,63 @@ def find_network(folder, profile, structures):
 
     Returns
     -------
-    dict of ndarray
+    dict
         ``latents`` [n, features] of these frames, ``settings`` (JSON), ``species`` and
-        ``weights/<name>``; empty where there is none.
+        ``weights/<name>``, ndarray; ``profile``, the one it was found in. Empty where there is
+        none.
     """
-    for path in [Path(folder, profile), *sorted(Path(folder).glob("*"))]:
+    own, other = Path(NETWORK), f"{Path(NETWORK).stem}_*.npz"  # of other labels, see chapter 6
+    paths = [Path(folder, profile), *sorted(Path(folder).glob("*"))]
+    for path in [file for at in paths for file in (at / own, *sorted(at.glob(other)))]:
         try:
-            with np.load(path / NETWORK, allow_pickle=False) as file:
+            with np.load(path, allow_pickle=False) as file:
                 if str(file["fingerprint"]) == structures.fingerprint:
-                    return dict(file)
+                    return dict(file) | {"profile": path.parent.name}
         except (OSError, KeyError, ValueError, zipfile.BadZipFile):  # none, or not a whole one
             continue
     return {}
+
+
+def origin(network, profile):
+    """A sentence for the page where a network is that of another profile; else nothing.
+
+    Parameters
+    ----------
+    network : dict
+        From `find_network`.
+    profile : str
+        Of the page.
+
+    Returns
+    -------
+    str
+    """
+    if not network or network["profile"] == profile:
+        return ""
+    return (
+        f"The SchNet is that of profile {network['profile']}, trained with its settings: a run of "
+        f"profile {profile} has left none for these frames."
+    )
+
+
+def shown_frames(network, n, limit=0):
+    """Frames that a map is made of: those with latent vectors, if there are any, evenly spread.
+
+    Parameters
+    ----------
+    network : dict
+        From `find_network`, perhaps empty.
+    n : int
+        Number of all frames.
+    limit : int
+        At most so many; 0: no limit.
+
+    Returns
+    -------
+    ndarray of int
+    """
+    rows = np.flatnonzero(np.isfinite(network["latents"][:, 0])) if network else np.arange(n)
+    return rows[:: -(-len(rows) // limit) if limit else 1]
 
 
 def latent_vectors(network, structures, folder):
@@ -70,7 +119,7 @@ def latent_vectors(network, structures, folder):
     settings = json.loads(str(network["settings"]))
     found = {k: v for k, v in network.items() if k.startswith("weights/") or k == "species"}
     pairs = find_neighbours(structures, settings["cutoff"], folder=folder)
-    return cached(folder, schnet.averaged_latents, found, pairs, settings)["latents"]
+    return cached(folder, averaged_latents, found, pairs, settings)["latents"]
 
 
 def descriptors(structures, folder, latents=None, coarse=32, diagrams=None):

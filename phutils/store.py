@@ -22,7 +22,7 @@ from ase import Atoms, units
 from ase.data import atomic_masses
 from filelock import FileLock
 
-FORMAT = 1  # of the exact records; part of every cache key
+FORMAT = 2  # of the exact records; part of every cache key
 CHECKSUMS = "SHA256SUMS"
 STAGE_LENGTH = 32  # characters
 
@@ -52,12 +52,14 @@ def frame_dtype(n_atoms):
 
 
 @cache
-def exact_dtype(n_atoms):
+def exact_dtype(n_atoms, forces=False):
     """Record of one frame of any elements, positions as given.
 
     Fields: those of `frame_dtype` up to ``temperature``, then ``run``, ``stage``, ``split``
     (0 none, 1 train, 2 test), ``trajectory`` (groups what is correlated), ``frame`` (index in the
-    source file), ``numbers`` [n_atoms] (atomic numbers), ``positions`` [n_atoms, 3] (Å).
+    source file), ``numbers`` [n_atoms] (atomic numbers), ``positions`` [n_atoms, 3] (Å); and where
+    a frame of the file has them, ``forces`` [n_atoms, 3] (eV/Å, single precision, NaN for the other
+    frames).
     """
     own = [
         ("run", "<i4"),
@@ -68,6 +70,7 @@ def exact_dtype(n_atoms):
         ("numbers", "u1", (n_atoms,)),
         ("positions", "<f8", (n_atoms, 3)),
     ]
+    own += [("forces", "<f4", (n_atoms, 3))] if forces else []
     return np.dtype(_COMMON + own)
 
 

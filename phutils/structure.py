@@ -1,10 +1,38 @@
 """What an atomic structure looks like without topology: bonds, coordination, g(r)."""
 
 import numpy as np
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 from scipy.spatial import cKDTree
 
 BOND = 1.85  # Å: between the first and the second peak of g(r) of amorphous carbon
 MAX_COORDINATION = 5
+
+
+def longest_bond(first, second=None):
+    """Largest distance that counts as a bond: 1.85 Å for carbon, others by covalent radii.
+
+    The sum of two atoms' covalent radii (ASE's, of Cordero et al.) times 1.22: between the first
+    two peaks of g(r) for carbon, and for silicon (2.70 Å) as well.
+
+    Parameters
+    ----------
+    first : int or ndarray of int
+        Atomic numbers.
+    second : int or ndarray of int, optional
+        Those of the other atoms; default: the same.
+
+    Returns
+    -------
+    float or ndarray
+        Å.
+
+    References
+    ----------
+    Cordero et al., Dalton Trans. 2832 (2008), doi:10.1039/b801115j.
+    """
+    radii = covalent_radii[first] + covalent_radii[first if second is None else second]
+    return BOND * radii / (2 * covalent_radii[6])
 
 
 def wrapped(atoms):
@@ -28,48 +56,60 @@ def wrapped(atoms):
     return positions, cell
 
 
-def bonds(atoms, cutoff=BOND):
+def bonds(atoms, cutoff=None):
     """Bonded pairs under periodic boundaries.
 
     Parameters
     ----------
     atoms : ase.Atoms
         Orthorhombic and periodic.
-    cutoff : float
-        Longest bond in Å.
+    cutoff : float, optional
+        Longest bond in Å; default: `longest_bond` of each pair of elements.
 
     Returns
     -------
     pairs : ndarray [n_bonds, 2]
+        A pair that is bonded through several images is there as often.
     vectors : ndarray [n_bonds, 3]
-        From the first to the second atom of each pair, minimum image, in Å.
-
-    Raises
-    ------
-    ValueError
-        If the cutoff exceeds half the shortest edge of the box.
+        From the first to the second atom of each pair, in Å.
     """
+    reach = longest_bond(atoms.numbers).max() if cutoff is None else cutoff
     positions, cell = wrapped(atoms)
-    if cutoff > cell.min() / 2:
-        raise ValueError(f"cutoff {cutoff} Å exceeds half the box, {cell.min() / 2:.3f} Å")
-    pairs = cKDTree(positions, boxsize=cell).query_pairs(cutoff, output_type="ndarray")
-    vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
-    return pairs, vectors - cell * np.round(vectors / cell)
+    if reach > cell.min() / 2:
+        pairs, vectors = _with_images(atoms, reach)
+    else:
+        tree = cKDTree(positions, boxsize=cell)
+        pairs = tree.query_pairs(reach, output_type="ndarray")
+        vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+        vectors -= cell * np.round(vectors / cell)
+    if cutoff is None and len(set(atoms.numbers)) > 1:
+        near = np.linalg.norm(vectors, axis=1) <= longest_bond(*atoms.numbers[pairs].T)
+        pairs, vectors = pairs[near], vectors[near]
+    return pairs, vectors
 
 
-def coordination(atoms, cutoff=BOND):
+def _with_images(atoms, reach):
+    """Pairs and vectors where atoms may meet several images of each other, or of themselves."""
+    i, j, vectors = neighbor_list("ijD", atoms, reach)
+    x, y, z = vectors.T
+    ahead = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))  # of an atom and its image
+    once = (i < j) | ((i == j) & ahead)
+    return np.stack([i, j], axis=1)[once], vectors[once]
+
+
+def coordination(atoms, cutoff=None):
     """Number of bonds of every atom, ndarray [n]; see `bonds`."""
     return np.bincount(bonds(atoms, cutoff)[0].ravel(), minlength=len(atoms))
 
 
-def local_order(structures, cutoff=BOND):
+def local_order(structures, cutoff=None):
     """A handful of numbers that describe each structure's bonds.
 
     Parameters
     ----------
     structures : sequence of ase.Atoms
-    cutoff : float
-        Longest bond in Å.
+    cutoff : float, optional
+        Longest bond in Å; default: as for `bonds`.
 
     Returns
     -------
@@ -96,18 +136,13 @@ def radial_distribution(structures, r_max=5.0, bins=200):
     ----------
     structures : sequence of ase.Atoms
     r_max : float
-        Å; at most half the shortest edge of any box.
+        Å; beyond half a box the images count as well.
     bins : int
 
     Returns
     -------
     dict
         ``r``: ndarray [bins], bin centres in Å; ``g``: ndarray [bins].
-
-    Raises
-    ------
-    ValueError
-        If `r_max` exceeds half a box.
     """
     edges = np.linspace(0, r_max, bins + 1)
     shells = 4 / 3 * np.pi * np.diff(edges**3)
@@ -115,8 +150,11 @@ def radial_distribution(structures, r_max=5.0, bins=200):
     for atoms in structures:
         positions, cell = wrapped(atoms)
         if r_max > cell.min() / 2:
-            raise ValueError(f"r_max {r_max} Å exceeds half the box, {cell.min() / 2:.3f} Å")
-        tree = cKDTree(positions, boxsize=cell)
-        pairs = np.diff(tree.count_neighbors(tree, edges))  # an atom and itself cancel at r = 0
+            pairs = (
+                2 * np.histogram(np.linalg.norm(_with_images(atoms, r_max)[1], axis=1), edges)[0]
+            )
+        else:
+            tree = cKDTree(positions, boxsize=cell)
+            pairs = np.diff(tree.count_neighbors(tree, edges))  # atom and itself cancel at r = 0
         g += pairs / shells / (len(atoms) ** 2 / cell.prod())
     return {"r": (edges[1:] + edges[:-1]) / 2, "g": g / len(structures)}

@@ -8,7 +8,14 @@ from ase.calculators.calculator import Calculator
 
 from phutils import atom_energies, dataset, potential
 from phutils.dataset import load
-from phutils.store import list_files, pack_frame, read_records, unpack_atoms, write_checksums
+from phutils.store import (
+    LABEL_DTYPE,
+    list_files,
+    pack_frame,
+    read_records,
+    unpack_atoms,
+    write_checksums,
+)
 
 DATA = Path(dataset.__file__).parents[1] / "data"
 
@@ -86,16 +93,6 @@ def test_nothing_is_computed_twice_and_a_changed_trajectory_again(root, capsys):
     assert sum(e is not None for e in atom_energies.atom_energies(load(str(root)))) == 4
 
 
-def test_a_killed_run_is_taken_up(root):
-    """Killed between the energies and their checksums: the next run only lists them."""
-    run(root)
-    (root / "atom_energies" / "SHA256SUMS").unlink()
-    assert all(e is None for e in atom_energies.atom_energies(load(str(root))))
-    run(root)
-    assert Quick.calls == 4
-    assert any(e is not None for e in atom_energies.atom_energies(load(str(root))))
-
-
 def test_energies_of_another_potential_are_refused(root, capsys):
     path = root / "216atom_amorphous" / "2.4_run1.npy"
     records = np.load(path)
@@ -109,12 +106,21 @@ def test_energies_of_another_potential_are_refused(root, capsys):
     assert not (root / "atom_energies").exists()
 
 
-def test_damage_is_noticed(root):
+def test_frames_with_other_labels_have_the_shares_of_nep89(root):
+    """They add up to the energy of the frame by NEP89, not to its label."""
     run(root)
-    path = root / "atom_energies" / "216atom_amorphous" / "2.4_run1.npy"
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(ValueError, match="corrupt"):
-        atom_energies.atom_energies(load(str(root)))
+    file = list_files(root)[1]  # 2.4 g/cm3
+    records = np.zeros(3, LABEL_DTYPE)
+    records["row"], records["trajectory"] = [1, 4, 7], file.digest.encode()
+    path = root / "labels" / "gfn1" / file.path.name
+    path.parent.mkdir(parents=True)
+    np.save(path, records)
+    write_checksums(root / "labels")
+    labelled = load(str(root), labels="gfn1")
+    first, none, last = atom_energies.atom_energies(labelled)
+    assert none is None  # no frame of the stage
+    for shares, atoms in ((first, labelled[0]), (last, labelled[2])):
+        np.testing.assert_allclose(shares, -atoms.positions[:, 2], atol=1e-6)
 
 
 # --- stored energies -----------------------------------------------------------------------------

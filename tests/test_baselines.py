@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from ase.neighborlist import neighbor_list
 from sklearn.linear_model import LinearRegression
 
 from phutils import baselines
@@ -64,9 +65,12 @@ def test_neighbours_are_kept_and_found_again(structures, tmp_path):
     np.testing.assert_array_equal(first["distances"], again["distances"])
 
 
-def test_a_bond_longer_than_half_the_box_is_refused(structures):
-    with pytest.raises(ValueError, match="cutoff 9.0 Å exceeds half the box"):
-        baselines.neighbours(structures[:1], bond=9.0, n_jobs=1)
+def test_a_bond_longer_than_half_the_box_counts_images(structures):
+    found = baselines.neighbours(structures[:1], bond=9.0, n_jobs=1)
+    edges = np.sort(structures[0].cell.lengths())
+    assert edges[0] / 2 < 9.0 and found["coordination"][0, -1] == 1
+    expected = len(neighbor_list("i", structures[0], 9.0)) / len(structures[0])
+    assert found["distances"][0].sum() == pytest.approx(expected)
 
 
 def test_density_and_stage_fit_what_depends_on_them_alone():

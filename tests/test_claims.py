@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from phutils.claims import PROPOSED, Found, Missing, claim, get
+from phutils.claims import PROPOSED, Found, Missing, claim, compare, get, spread
 
 
 def test_a_row_enters_its_table_with_what_it_needs():
@@ -33,3 +33,12 @@ def test_what_is_not_there_is_named():
 def test_what_the_paper_only_proposes_is_open():
     assert len(PROPOSED) == 4
     assert all(row.judge().holds is None and "not done here" in row.judge().why for row in PROPOSED)
+
+
+def test_a_difference_counts_beyond_two_errors():
+    assert compare((1.0, 0.3), (2.0, 0.3)) == -1 and compare((2.0, 0.3), (1.0, 0.3)) == 1
+    assert compare((1.0, 0.4), (2.0, 0.4)) == 0  # the error of the difference is 0.57
+    assert compare((1.0, 0.0), (1.0, 0.0)) == 0
+    assert compare((1.0, math.nan), (9.0, 0.1)) == 0
+    assert spread([1.0, 3.0]) == pytest.approx((2, math.sqrt(2)))
+    assert spread([1.0])[0] == 1 and math.isnan(spread([1.0])[1])

@@ -1,60 +1,75 @@
 import math
 
 import pytest
+from claim_results import CLAIMS, maps
 
-from phutils import claims_maps as maps
+from phutils import claims_maps
 from phutils.claims import Missing
-
-CLAIMS = [
-    ["SOAP's map is islands by density (Fig. 5a)", "holds", "gap 1.4 ± 0.1"],
-    ["PH resembles SchNet, not SOAP", "does not hold", "votes: 3 of 9"],
-    ["... and SOAP's islands stay when scaled by feature", "does not hold", "gap 0.9 ± 0.1"],
-    ["... and PH stays as continuous without noise", "holds", "purity 0.2"],
-]
-
-
-def results(**gaps):
-    gaps = {"SOAP": [1.5, 0.1], "SchNet": [1.0, 0.1], "PH": [0.9, math.nan]} | gaps
-    measures = {f"{kind}, bare, PCA": {"gap": gap} for kind, gap in gaps.items()}
-    return {"n_frames": 500, "claims": CLAIMS, "measures": measures, "left_out": []}
 
 
 def row(item):
-    return {row.item: row for row in maps.ROWS}[item]
+    return {row.item: row for row in claims_maps.ROWS}[item]
 
 
 def test_verdicts_of_the_chapter_are_taken_over():
-    found = row("Fig. 5a, d").judge(results())
-    assert found.holds and found.ours == "gap 1.4 ± 0.1" and "500 frames" in found.on
+    found = row("Fig. 5a, d").judge(maps())
+    assert found.holds and "1000" not in found.on and "1,000 frames" in found.on and not found.why
+    assert (
+        found.ours == "a frame of another density is 1.4 ± 0.1 times as far away as one of the same"
+    )
+    missed = maps() | {"claims": [[text, "not seen", by] for text, _, by in CLAIMS]}
+    found = row("Fig. 5a, d").judge(missed)
+    assert not found.holds and found.why == "not so by two errors"
+    without = maps() | {"claims": CLAIMS[:3]}
     with pytest.raises(Missing, match="does not judge it"):
-        row("Fig. S13").judge(results())
+        row("Fig. S13").judge(without)
     with pytest.raises(Missing, match="SchNet: not run"):
-        row("Fig. 5b, e").judge(results() | {"left_out": ["SchNet: not run"]})
+        row("Fig. S13").judge(without | {"left_out": ["SchNet: not run"]})
 
 
-def test_the_conclusion_names_what_its_explanation_lacks():
-    found = row("Fig. 5: conclusion").judge(results())
-    assert not found.holds
-    assert found.why == "and this does not hold: SOAP's islands stay when scaled by feature"
+def test_the_conclusion_is_told_in_sentences():
+    found = row("Fig. 5: conclusion").judge(maps())
+    assert found.holds
+    assert found.ours == (
+        "of 8 comparisons, PH is nearer to SchNet in 6, to SOAP in 1 and to neither in 1"
+    )
+    assert found.why == (
+        "what its explanation needs is not seen: that PH still resembles SchNet when all are "
+        "scaled by feature; that SOAP's islands stay when it is scaled by feature"
+    )
+    claims = [[text, "holds", by] for text, _, by in CLAIMS]
+    assert row("Fig. 5: conclusion").judge(maps() | {"claims": claims}).why == ""
+    claims[4] = [claims[4][0], "not seen", "SchNet 2, SOAP 6"]
+    lost = row("Fig. 5: conclusion").judge(maps() | {"claims": claims})
+    assert not lost.holds and lost.why == "no majority for SchNet"
+    assert lost.ours.endswith("nearer to SchNet in 2, to SOAP in 6 and to neither in 0")
 
 
 def test_components_are_judged_by_two_errors():
-    judge = row("Fig. 6a-f").judge
-    assert judge(results()).holds
-    assert not judge(results(SOAP=[1.15, 0.1])).holds
-    assert not judge(results(SchNet=[1.3, 0.1])).holds
-    assert judge(results(SchNet=[1.15, 0.1])).holds
-    assert not judge(results(PH=[1.2, math.nan])).holds  # no error is known: the value counts
+    def judge(soap=(1.5, 0.1), schnet=(1.0, 0.1), ph=(0.9, 0.1)):
+        return row("Fig. 6a-f").judge(maps((soap, schnet, ph)))
+
+    assert judge().holds and "SOAP 1.5 ± 0.1" in judge().ours
+    assert judge(soap=(1.15, 0.1)).holds is False
+    assert "none" in judge(soap=(1.15, 0.1)).why
+    assert judge(schnet=(1.3, 0.1)).holds is False
+    assert judge(schnet=(1.3, 0.1)).why.endswith("SOAP and SchNet")
+    assert judge(schnet=(1.15, 0.1)).holds
+    unknown = judge(ph=(1.2, None))
+    assert unknown.holds is None and unknown.why == "the error is not known: PH"
+    assert judge(ph=(1.2, math.nan)).holds is None
 
 
-def test_other_perplexities():
-    judge = row("Fig. S11").judge
+@pytest.mark.parametrize("item", ["Fig. S11", "Fig. S12"])
+def test_other_perplexities_have_the_rule_of_the_paper_s(item):
+    def judge(*gaps):
+        return row(item).judge(maps(other=gaps))
+
+    assert judge((9.0, 0.5), (3.0, 0.5), (1.2, 0.1)).holds
+    near = judge((9.0, 0.5), (3.0, 0.5), (2.1, 0.1))  # lower, but not by two errors
+    assert near.holds is False and near.why == "PH is not below SchNet by two errors"
+    assert "SOAP is not above 1" in judge((1.2, 0.2), (0.5, 0.1), (0.2, 0.1)).why
+    assert "SchNet is not above 1" in judge((9.0, 0.5), (0.5, 0.1), (0.2, 0.1)).why
+    assert "SchNet is not below SOAP" in judge((3.0, 0.5), (3.0, 0.5), (1.2, 0.1)).why
     with pytest.raises(Missing, match="hands on no number"):
-        judge(results())
-    other = {
-        f"{k}, 10, 0": {"purity": [p, 0.1], "gap": [1.5, 0.1]}
-        for k, p in (("SOAP", 0.9), ("SchNet", 0.8), ("PH", 0.4))
-    }
-    assert judge(results() | {"other_maps": other}).holds
-    other["PH, 10, 0"]["purity"][0] = 0.85
-    assert not judge(results() | {"other_maps": other}).holds
+        row(item).judge(maps() | {"other_maps": {}})

@@ -1,27 +1,10 @@
 import numpy as np
 import pytest
+from claim_results import DATA, R, curve, inverse, persistence
 
 from phutils import claims_rings as rings
 from phutils.claims import Missing
-
-R = np.linspace(0.05, 5, 100)
-
-
-def curve(trough):
-    """g(r) with a peak at 1.5, a minimum of this height at 2.1 and a second peak of 2 at 2.7."""
-    return np.interp(R, [1.2, 1.5, 2.1, 2.7, 3.3], [0, 5, trough, 2, 1])
-
-
-def persistence(**changes):
-    one = {"density": 2.2, "frames": 3, "band": 10.0, "three": 0.2, "sides": 1.6}
-    one |= {"rdf": {"r": R, "g": curve(1.0)}}
-    one |= {"trend": {"density": [1.5, 3.5], "median": [2.0, 1.0], "largest": [8.0, 3.0]}}
-    other = one | {"band": 80.0, "three": 0.7, "sides": 1.2, "rdf": {"r": R, "g": curve(0.2)}}
-    found = {"fig_1": {"A": [0.96, 1.02], "B": [1.05, 1.30]}, "liquid": one, "glass": other}
-    for key, value in changes.items():
-        side, name = key.split("_", 1)
-        found[side] = found[side] | {name: value}
-    return found
+from phutils.inverse import BIN
 
 
 def judge(name, results):
@@ -31,7 +14,7 @@ def judge(name, results):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("five_points", {"fig_1": [0]}),
+        ("five_points", {"fig_1_A": [0.97, 1.02]}),
         ("drawn", {"glass_density": 2.4}),
         ("vertical_line", {"liquid_band": 41.0}),
         ("three_vertex_ring", {"liquid_three": 0.36}),
@@ -45,11 +28,8 @@ def judge(name, results):
 )
 def test_each_rule_can_be_met_and_missed(name, change):
     assert judge(name, persistence()).holds
-    if name == "five_points":
-        missed = persistence() | {"fig_1": {"A": [0.97, 1.02], "B": [1.05, 1.30]}}
-    else:
-        missed = persistence(**change)
-    assert not judge(name, missed).holds
+    missed = judge(name, persistence(**change))
+    assert not missed.holds and missed.why
 
 
 def test_a_contradicted_claim_says_where_the_pores_are():
@@ -70,41 +50,47 @@ def test_one_density_cannot_move():
 
 
 def test_three_coordination_numbers_are_diverse():
-    assert rings.diverse({"coordination": {"2": 30, "3": 50, "4": 15, "5+": 5}}).holds
-    assert not rings.diverse({"coordination": {"3": 96, "4": 4}}).holds
-
-
-def inverse(**changes):
-    one = {"low peak": 1.42, "low width": 0.3, "low spread": 0.2}
-    one |= {"high width": 0.4, "high spread": 0.5, "small angles": 30.0} | changes
-    regions = {
-        f"{cut}, {region}": {"% of all": 2.0, "median birth / Å²": birth}
-        for cut in ("thresholds", "quantiles")
-        for region, birth in (("low", 0.6), ("high", 1.4))
-    }
-    return {
-        "labels": "NEP89",
-        "shown": "quantiles",
-        "n_snapshots": 25,
-        "snapshots": "stage buffer_low",
-        "measured": {"quantiles": {"all": [one]}},
-        "null": {
-            "any bins": {"small angles": [0, 5, 10]},
-            "same births": {"small angles": [0, 9, 15]},
-        },
-        "512 atoms": {"low pairs": 10, "high pairs": 20},
-        "regions": regions,
-    }
+    assert rings.diverse(DATA | {"coordination": {"2": 30, "3": 50, "4": 15, "5+": 5}}).holds
+    few = rings.diverse(DATA | {"coordination": {"3": 96, "4": 4}})
+    assert not few.holds and "1 of these numbers" in few.why
 
 
 def test_inverse_analysis_is_held_to_its_numbers():
-    peak = rings.low_energy_peak(inverse())
-    assert not peak.holds and peak.ratio == pytest.approx(1.42 / 1.5) and "graphite" in peak.why
-    assert rings.low_energy_peak(inverse(**{"low peak": 1.52})).holds
     assert rings.broader_peak(inverse()).holds
-    assert not rings.broader_peak(inverse(**{"high width": 0.36})).holds
+    narrow = rings.broader_peak(inverse(**{"high width": 0.36}))
+    assert not narrow.holds and "1.20 times as wide" in narrow.why
     assert rings.small_angles(inverse()).holds
-    assert not rings.small_angles(inverse(**{"small angles": 12.0})).holds  # births alone do more
+    few = rings.small_angles(inverse(**{"small angles": 12.0}))  # births alone do more
+    assert not few.holds and "no more than chance" in few.why
+
+
+@pytest.mark.parametrize(
+    ("peak", "runs", "holds"),
+    [
+        (1.5, (1.48, 1.52), True),
+        (1.47, (1.455, 1.485), None),  # 1.445 with a bin
+        (1.465, (1.425, 1.485), None),  # as the quick profile finds it
+        (1.415, (1.405, 1.415), False),
+        (1.455, (1.445, 1.455), None),
+        (1.445, (1.435, 1.445), None),  # one bin less than before: the verdict does not flip
+        (1.58, (1.57, 1.59), False),
+    ],
+)
+def test_the_peak_is_judged_by_its_range_and_not_by_a_bin(peak, runs, holds):
+    found = rings.low_energy_peak(inverse(runs, (peak,), **{"low peak": peak}))
+    assert found.holds is holds and found.ratio == pytest.approx(peak / 1.5)
+    assert f"from {min(runs):.3f} to {max(runs):.3f} Å" in found.ours
+    assert bool(found.why) is (holds is not True)
+    assert ("graphite" in found.why) is (peak < 1.45)
+
+
+def test_without_a_range_the_peak_cannot_be_judged():
+    assert rings.STEP == BIN
+    with pytest.raises(Missing, match="single trajectory"):
+        rings.low_energy_peak(inverse((1.5,), ()))
+    nothing = inverse((np.nan, 1.5), (None,))
+    with pytest.raises(Missing, match="single trajectory"):
+        rings.low_energy_peak(nothing)
 
 
 def test_regions_lie_where_the_paper_has_them():
@@ -112,6 +98,7 @@ def test_regions_lie_where_the_paper_has_them():
     assert rings.where_regions_lie(found).holds and rings.coefficients(found).holds
     found["regions"]["quantiles, low"]["median birth / Å²"] = 0.8
     found["regions"]["thresholds, high"]["% of all"] = 0.4
+    assert "low-energy pairs lie outside" in rings.where_regions_lie(found).why
     assert not rings.where_regions_lie(found).holds
     assert not rings.coefficients(found).holds and "quantiles" in rings.coefficients(found).why
 

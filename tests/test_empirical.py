@@ -107,16 +107,6 @@ def test_only_what_is_missing_is_computed(root, capsys):
     assert len(empirical.empirical_energies(load(str(root)))) == len(empirical.POTENTIALS)
 
 
-def test_a_killed_run_is_taken_up(root):
-    """Killed between the energies and their checksums: the next run only lists them."""
-    root, calls = root
-    run(root)
-    (root / "empirical" / "SHA256SUMS").unlink()
-    assert empirical.empirical_energies(load(str(root))) == {}
-    run(root)
-    assert len(calls) == 2 and empirical.empirical_energies(load(str(root)))
-
-
 def test_two_versions_do_not_mix(root, monkeypatch, capsys):
     root, calls = root
     run(root)
@@ -139,15 +129,6 @@ def test_a_failure_names_file_and_frame(root, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "1.5_run1.npy" in error and "frame 3: rebo" in error
     assert not list((root / "empirical").glob("*/*.npy"))
-
-
-def test_damage_is_noticed(root):
-    root, _ = root
-    run(root)
-    path = root / "empirical" / FOLDER / "2.4_run1.npy"
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(ValueError, match="corrupt"):
-        empirical.empirical_energies(load(str(root)))
 
 
 def test_other_data_have_none(root, tmp_path):

@@ -49,6 +49,10 @@ def test_findings_are_five_lines_of_verdicts_with_links(board):
     assert "✓ *Reproduced*" in lines[0] and "61.5 ± 2.0" in lines[0] and "64.0" in lines[0]
     assert all("○ *Open*" in line and "not run" in line for line in lines[1:])
     assert all("](" not in line for line in lines[1:])  # chapters that the book does not hold
+    tied = {"verdict": "open", "ours": "SOAP 0.27, SchNet 0.95", "why": "cannot be told apart"}
+    rows = [row | tied if "order" in row["item"] else row for row in board["rows"]]
+    line = front_page.findings(board | {"rows": rows}).splitlines()[1]
+    assert line.endswith("; here SOAP 0.27, SchNet 0.95 (cannot be told apart).")
 
 
 def test_caption_names_data_date_and_says_whose_numbers_these_are(board):
@@ -75,6 +79,11 @@ def test_parts_of_the_front_page(board):
     assert parts["front_figure"].startswith("```{figure} data:image/png;base64,")
     assert f":alt: {front_page.ALT}\n" in parts["front_figure"]
     assert "| diagrams, Ridge |" in parts["ladder"]
+    told = "mean and standard deviation over 2 splits of each kind, 9 (random) and 9 (by trajectory"
+    assert told in parts["ladder"] and "the paper's are for its own data" in parts["ladder"]
+    one = [row | {"rmse": row["rmse"][:1], "paper": None} for row in board["ladder"]]
+    told = front_page.ladder_text(board | {"ladder": one})
+    assert "one split of each kind" in told and "deviation" not in told and "paper's" not in told
     nothing = front_page.parts(board | {"rings": {}, "ladder": []})
     assert nothing["front_figure"] == "" and "No model" in nothing["ladder"]
 

@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 import torch
@@ -168,7 +166,8 @@ def test_only_training_frames_decide(found):
 
 
 def test_a_memory_map_is_read_batch_by_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(perceptron, "BLOCK", 8)
+    for module in ("features", "perceptron"):
+        monkeypatch.setattr(f"phutils.{module}.BLOCK", 8)
     features, read = on_disk(tmp_path / "features.npy", FEATURES), []
 
     def watch(self, key):
@@ -247,30 +246,6 @@ def test_networks_that_have_nothing_in_common(found, tmp_path):
     np.testing.assert_allclose(two["predicted"], expected["predicted"], atol=1e-5)
 
 
-def test_a_memory_map_is_sent_as_the_name_of_its_file(tmp_path):
-    mapped = on_disk(tmp_path / "features.npy", FEATURES)
-    content = perceptron.with_content(mapped)
-    sent = pickle.dumps(content)
-    assert len(sent) < 1000 < FEATURES.nbytes
-    received = pickle.loads(sent)
-    assert isinstance(received.array, np.memmap)
-    assert received.fingerprint == content.fingerprint
-    np.testing.assert_array_equal(received.array, FEATURES)
-    part = pickle.loads(pickle.dumps(perceptron.with_content(mapped[2:])))  # a part travels whole
-    np.testing.assert_array_equal(part.array, FEATURES[2:])
-
-
-def test_content_does_not_depend_on_where_an_array_lies(tmp_path):
-    mapped = on_disk(tmp_path / "features.npy", FEATURES)
-    digest = perceptron.with_content(FEATURES).fingerprint
-    assert perceptron.with_content(mapped).fingerprint == digest
-    changed = FEATURES.copy()
-    changed[-1, -1, -1] += 1
-    others = [changed, FEATURES.reshape(N, -1), FEATURES[:-1], FEATURES.view(np.int32)]
-    digests = {perceptron.with_content(other).fingerprint for other in others}
-    assert len(digests) == 4 and digest not in digests
-
-
 def test_resumes_from_a_checkpoint(found, tmp_path, monkeypatch):
     features = on_disk(tmp_path / "features.npy", FEATURES)
     monkeypatch.setattr(
@@ -297,19 +272,6 @@ def test_resumes_from_a_checkpoint(found, tmp_path, monkeypatch):
 
 
 # --- data ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("axes", [(0, 1), (0,)])
-def test_mean_and_std(monkeypatch, axes):
-    monkeypatch.setattr(perceptron, "BLOCK", 7)
-    features = FEATURES if len(axes) == 2 else FEATURES[:, 0].copy()
-    features = features + np.float32(1000)
-    features[..., 3] = 2.5  # does not vary
-    mean, std = perceptron.mean_and_std(features, TRAIN)
-    chosen = features[TRAIN].astype(float)
-    np.testing.assert_allclose(mean, chosen.mean(axis=axes), rtol=1e-12)
-    np.testing.assert_allclose(std[:3], chosen.std(axis=axes)[:3], rtol=1e-9)
-    assert std[3] == 1
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import ast
 import os
 import signal
 import subprocess
@@ -9,8 +10,9 @@ import pytest
 from filelock import FileLock
 from small_project import make_notebook
 
-from phutils import pipeline
-from phutils.profiles import BuildError
+from phutils import dataset, pipeline
+from phutils.artifacts import ROOT
+from phutils.profiles import BuildError, cell_source, declared_parameters, read_notebook
 
 
 def run(project, name, **options):
@@ -69,6 +71,65 @@ def test_key_follows_the_modules_a_notebook_imports(project, monkeypatch):
     monkeypatch.setattr(pipeline, "package_files", with_change)
     assert pipeline.notebook_key("02_uses", root=project) != before[0]
     assert pipeline.notebook_key("01_good", root=project) == before[1]
+
+
+def with_labels(project):
+    path = project / "notebooks" / "02_labels.ipynb"
+    make_notebook(path, 'labels: str = "nep89"\nprofile: str = "x"', "print(labels)")
+    return pipeline.executed_path("02_labels", project)
+
+
+def test_labels_reach_the_notebooks_that_have_them_and_their_keys(project):
+    with_labels(project)
+    make_notebook(project / "notebooks" / "03_on.ipynb", "n: int = 1", "n", after=["02_labels"])
+    assert texts(run(project, "02_labels", labels="gfn1")) == ["gfn1"]
+    assert pipeline.is_current("02_labels", root=project, labels="gfn1")
+    assert not pipeline.is_current("02_labels", root=project)
+    assert texts(run(project, "02_labels")) == ["nep89"]
+    assert pipeline.is_current("02_labels", root=project)
+    key = pipeline.notebook_key
+    names = "01_good", "02_labels", "03_on"
+    usual, other = ({n: key(n, root=project, labels=k) for n in names} for k in ("nep89", "gfn1"))
+    assert usual["01_good"] == other["01_good"]  # it has no such parameter: it is not run again
+    assert usual["02_labels"] != other["02_labels"] and usual["03_on"] != other["03_on"]
+    run(project, "01_good", labels="gfn1")
+    assert pipeline.is_current("01_good", root=project)
+    sums = project / "data" / "labels" / "SHA256SUMS"
+    sums.parent.mkdir(parents=True)
+    sums.write_text("more labels")
+    assert key("02_labels", root=project) == usual["02_labels"]
+    assert key("02_labels", root=project, labels="gfn1") != other["02_labels"]
+
+
+def test_labels_that_a_dataset_lacks_are_refused(tmp_path, capsys):
+    assert list(pipeline.LABELS) == ["nep89", *dataset.LABELS]
+    pipeline.check_labels("embedded", "gfn1")
+    for name in ("embedded", "zenodo", str(tmp_path)):
+        pipeline.check_labels(name, "nep89", tmp_path)
+        with pytest.raises(BuildError, match="has no labels 'gfn1'"):
+            pipeline.check_labels(name, "gfn1", tmp_path)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "SHA256SUMS").write_text("0123  gfn1/1.5_run1.npy\n")
+    pipeline.check_labels(str(tmp_path), "gfn1")
+    with pytest.raises(BuildError, match="has no labels 'lda'"):
+        pipeline.check_labels(str(tmp_path), "lda")
+    assert pipeline.main(["book", "--labels", "dft"]) == 1
+    assert "unknown labels 'dft'" in capsys.readouterr().err
+
+
+def chapters_with_labels():
+    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    return [path for path in paths if "labels" in declared_parameters(path)]
+
+
+@pytest.mark.parametrize("path", chapters_with_labels(), ids=lambda path: path.stem)
+def test_results_of_other_labels_have_names_of_their_own(path):
+    cells = [c for c in read_notebook(path)["cells"] if c["cell_type"] == "code"]
+    calls = (n for c in cells for n in ast.walk(ast.parse(cell_source(c))))
+    calls = [n for n in calls if isinstance(n, ast.Call) and len(n.args) > 2]
+    calls = [n for n in calls if "publish" in ast.unparse(n.func).replace("published", "")]
+    assert calls
+    assert [ast.unparse(n) for n in calls if isinstance(n.args[2], ast.Constant)] == []
 
 
 def test_key_follows_the_files_a_notebook_reads(project):
@@ -177,18 +238,33 @@ def test_command_line_errors_are_one_message(arguments, message, capsys):
     assert error.startswith("error: ") and message in error and "Traceback" not in error
 
 
-@pytest.mark.parametrize("given, expected", [([], "yes"), (["-p", "alpha", "20"], "no")])
-def test_only_a_run_with_the_books_parameters_publishes(monkeypatch, capsys, given, expected):
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ([], "yes"),
+        (["-p", "alpha", "20"], "no"),
+        (["--profile", "quick", "-p", "alpha", "20"], "no"),
+        (["-p", "labels", "gfn1"], "no"),  # whose results would they be?
+        (["--profile", "quick", "-p", "labels", "gfn1"], "yes"),
+        (["--profile", "quick", "-p", "labels", "gfn1", "-p", "every", "4"], "no"),
+    ],
+)
+def test_only_a_run_with_the_books_parameters_or_other_labels_publishes(
+    monkeypatch, capsys, given, expected
+):
     seen = []
 
     def run(*args):
-        seen.append(os.environ["PHUTILS_PUBLISH"])
+        seen.extend([os.environ["PHUTILS_PUBLISH"], args[3]])
         raise BuildError("stop here")
 
     monkeypatch.setenv("PHUTILS_PUBLISH", "yes")
     monkeypatch.setattr(pipeline, "run_notebook", run)
     assert pipeline.main(["notebook", "03_ridge", *given]) == 1
-    assert seen == [expected] and "stop here" in capsys.readouterr().err
+    assert (
+        seen == [expected, "quick" if "quick" in given else "default"]
+        and "stop here" in capsys.readouterr().err
+    )
     assert os.environ["PHUTILS_PUBLISH"] == "yes"  # as before, for whatever this process does next
 
 
@@ -225,3 +301,20 @@ def test_dataset_key_follows_a_users_file(tmp_path):
     one = pipeline.dataset_key(str(tmp_path))
     (tmp_path / "y.xyz").write_text("3")
     assert pipeline.dataset_key(str(tmp_path)) != one
+
+
+def test_a_skipped_chapter_is_a_page_with_its_reason(project, monkeypatch):
+    path = project / "notebooks" / "02_skips.ipynb"
+    code = "from phutils.page import skip\nif n == 1:\n    skip('It needs two; there is one.')"
+    make_notebook(path, "n: int = 1", code, "print('ran')\nprint(undefined if n == 1 else n)")
+    found = run(project, "02_skips")
+    assert [cell.cell_type for cell in found.cells] == ["markdown"]
+    assert found.cells[0].source.splitlines() == [
+        "# 02_skips",
+        "",
+        "```{note}",
+        "This chapter is skipped. It needs two; there is one.",
+        "```",
+    ]
+    assert pipeline.is_current("02_skips", root=project)
+    assert texts(run(project, "02_skips", parameters={"n": 2})) == ["ran\n2"]

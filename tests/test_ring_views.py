@@ -4,7 +4,7 @@ import pytest
 from ase import Atoms
 from matplotlib import pyplot as plt
 
-from phutils import figures, ring_views
+from phutils import figures, ring_views, structure_views
 from phutils.cycles import Cycle, stable_volumes
 from phutils.dataset import load
 from phutils.rings import placed, typical_rings
@@ -58,14 +58,14 @@ def test_growing_balls_show_the_state_at_one_radius():
         assert np.isnan(filled.x.astype(float)).sum() == n_triangles + 1
         np.testing.assert_allclose(diagram.y, at)
     assert views[1].data[-1].text == ("A",) and views[2].data[-1].text == ("A, filled",)
-    figures.with_slider(views, ["0.5", "1.05", "1.3"])
+    structure_views.with_slider(views, ["0.5", "1.05", "1.3"])
 
 
 # --- in a structure ------------------------------------------------------------------------------
 
 
 def test_ring_over_the_boundary_is_drawn_in_one_piece(square):
-    view = figures.structure(square)
+    view = structure_views.structure(square)
     ring_views.add_rings(view, square, [ring([0, 1, 2, 3])], "4 atoms", figures.SKY)
     mesh, outline = view.data[-2:]
     assert mesh.type == "mesh3d" and outline.name == "4 atoms (1)" and view.layout.showlegend
@@ -84,7 +84,7 @@ def test_ring_over_the_boundary_is_drawn_in_one_piece(square):
 
 
 def test_second_ring_has_its_own_corners(square):
-    view = figures.structure(square)
+    view = structure_views.structure(square)
     cycles = [ring([0, 1, 2, 3]), ring([0, 1, 4], closed=False), ring([1, 2, 3], 0.6, 0.9)]
     ring_views.add_rings(view, square, cycles, "some", figures.SKY)
     mesh, outline = view.data[-2:]
@@ -97,12 +97,12 @@ def test_second_ring_has_its_own_corners(square):
 
 
 def test_no_rings_give_two_empty_traces(square):
-    views = [figures.structure(square), figures.structure(square)]
+    views = [structure_views.structure(square), structure_views.structure(square)]
     ring_views.add_rings(views[0], square, [ring([0, 1, 2, 3])], "4 atoms", figures.SKY)
     ring_views.add_rings(views[1], square, [], "4 atoms", figures.SKY)
     assert [t.type for t in views[0].data] == [t.type for t in views[1].data]
     assert len(views[1].data[-2].x) == 0 and views[1].data[-1].name == "4 atoms (0)"
-    assert len(figures.with_slider(views, ["a", "b"]).frames[1].data) == 5
+    assert len(structure_views.with_slider(views, ["a", "b"]).frames[1].data) == 5
 
 
 # --- flat ----------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 
 from phutils import rings
 from phutils.cycles import Cycle, stable_volumes
 from phutils.dataset import load
-from phutils.structure import radial_distribution
+from phutils.structure import bonds, radial_distribution
 
 
 def test_unwrapped_ring_has_no_jumps():
@@ -122,3 +123,44 @@ def test_bad_ring_is_refused(ring, message):
     atoms = Atoms("C4", positions=positions, cell=[10.0] * 3, pbc=True)
     with pytest.raises(ValueError, match=message):
         rings.ring_geometry(atoms, ring)
+
+
+def test_smallest_rings_of_known_networks():
+    pairs = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0], [4, 5], [5, 0], [5, 6]])
+    assert rings.smallest_rings(pairs, 7).tolist() == [5, 5, 5, 5, 3, 3, 3, 8]
+    for n in range(3, 10):
+        loop = np.stack([np.arange(n), np.roll(np.arange(n), -1)], axis=1)
+        assert set(rings.smallest_rings(loop, n)) == {min(n, 8)}
+
+
+def test_smallest_rings_equal_those_of_networkx():
+    networkx = pytest.importorskip("networkx")
+    pairs = bonds(load("embedded")[-1])[0]
+    graph, expected = networkx.Graph(pairs.tolist()), []
+    for i, j in pairs.tolist():
+        graph.remove_edge(i, j)
+        path = networkx.has_path(graph, i, j) and networkx.shortest_path_length(graph, i, j) + 1
+        expected.append(min(path or 8, 8))
+        graph.add_edge(i, j)
+    assert rings.smallest_rings(pairs, 216).tolist() == expected
+    assert len(set(expected)) > 2
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_bond_network_of_diamond(repeat):
+    cell = bulk("C", "diamond", a=3.57, cubic=True).repeat(repeat)
+    found = rings.bond_network([cell])
+    assert found["rings"].tolist() == [[0, 0, 0, 1, 0, 0]]
+    assert found["length_mean"][0] == pytest.approx(3.57 * np.sqrt(3) / 4)
+    assert found["angle_mean"][0] == pytest.approx(109.471, abs=1e-3)
+    assert found["angle_std"][0] == pytest.approx(0, abs=1e-4)
+
+
+def test_bond_network_of_graphite_and_of_lonely_atoms():
+    layer = Atoms("C4", [[0, 0, 0], [1.42, 0, 0], [2.13, 1.23, 0], [3.55, 1.23, 0]])
+    layer.set_cell([4.26, 2.46, 9])
+    layer.pbc = True
+    found = rings.bond_network([layer, Atoms("C", cell=[9] * 3, pbc=True)])
+    assert found["rings"][0].tolist() == [0, 0, 0, 1, 0, 0]
+    assert found["angle_mean"][0] == pytest.approx(120, abs=0.1)
+    assert all(np.isnan(values[1]).all() for values in found.values())

@@ -17,6 +17,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from phutils.pipeline import LABELS
+
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
 
@@ -162,6 +164,7 @@ def test_profiles_are_those_of_profiles_toml():
     spec.loader.exec_module(run)
     table = tomllib.loads((ROOT / "profiles.toml").read_text())
     assert set(run.PROFILES) <= set(table)
+    assert run.LABELS == LABELS
 
 
 def test_run_py_needs_only_the_standard_library_of_python_3_9():
@@ -182,14 +185,19 @@ def test_run_py_needs_only_the_standard_library_of_python_3_9():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["book"], "in project: -m phutils.pipeline book --profile default --dataset embedded"),
+        (["book"], "in project: -m phutils.pipeline book --dataset embedded"),
+        (
+            ["book", "--labels", "gfn1", "--profile", "default"],
+            "in project: -m phutils.pipeline book --profile default --dataset embedded "
+            "--labels gfn1",
+        ),
         (
             ["book", "--profile", "quick", "--dataset", "zenodo", "-n", "3"],
             "in project: -m phutils.pipeline book --profile quick --dataset zenodo -n 3",
         ),
         (
             ["notebook", "03_ridge.ipynb", "-p", "alpha", "-2", "-p", "name", "a b"],
-            "in project: -m phutils.pipeline notebook --profile default --dataset embedded "
+            "in project: -m phutils.pipeline notebook --dataset embedded "
             "03_ridge -p alpha -2 -p name a b",
         ),
         (

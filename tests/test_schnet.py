@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from phutils import artifacts, perceptron, schnet
+from phutils import artifacts, latents, schnet
 from phutils.neighbours import find_neighbours
 from phutils.schnet import PAPER
 from phutils.tabulated_filters import GaussianBasis
@@ -119,7 +119,7 @@ def test_tabulated_route_after_training(gamma, near):
     """Energies of SchNetPack's own path, from its neighbour search on, in eV/atom."""
     found = fit(near, gamma=gamma, features=100, epochs=6)
     model = schnet.restore(found, SMALL | {"gamma": gamma, "features": 100})
-    stock = schnet.stock_energies(model, [FRAMES[i] for i in TEST])
+    stock = latents.stock_energies(model, [FRAMES[i] for i in TEST])
     assert np.abs(found["predicted"][TEST] - stock).max() < 1e-5
     moved = np.concatenate([found[k].ravel() for k in found if k.startswith("weights/")])
     first = schnet.build(SMALL | {"gamma": gamma, "features": 100}).state_dict().values()
@@ -147,7 +147,7 @@ def strange_frames():
 def test_strange_frames(name):
     atoms = strange_frames()[name]
     model = schnet.build(SMALL)
-    stock = schnet.stock_energies(model, [atoms])
+    stock = latents.stock_energies(model, [atoms])
     near = find_neighbours([atoms], progress=False)
     for route in ("tabulated", "stock"):
         model.network.route = route
@@ -262,31 +262,6 @@ def test_on_splits_and_from_disk(near, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again[1]["predicted"], trained[1]["predicted"])
 
 
-# --- latent vectors ------------------------------------------------------------------------------
-
-
-def test_averaged_latents(near, found):
-    latents = schnet.averaged_latents(found, near, SMALL)["latents"]
-    assert latents.shape == (N, 12) and latents.dtype == np.float32
-    network = schnet.restore(found, SMALL).network
-    network.route = "stock"
-    with torch.no_grad():
-        expected = network.latent(*batch(near, [3])).mean(dim=0)
-    np.testing.assert_allclose(latents[3], expected, rtol=1e-4, atol=1e-5)
-    some = schnet.averaged_latents(found, near, SMALL, np.array([3, 0]))["latents"]
-    np.testing.assert_allclose(some, latents[[3, 0]], rtol=1e-4, atol=1e-6)
-
-
-def test_network_on_averaged_latents(near, found, tmp_path):
-    network = perceptron.PAPER | {"epochs": 200, "learning_rate": 0.01, "batch_size": 7}
-    job = (TRAIN, TEST, SMALL, 0)
-    (result,) = schnet.latents_on_splits(tmp_path, [found], near, ENERGY, [job], network)
-    error = 1000 * (result["predicted"] - ENERGY)
-    assert set(np.flatnonzero(np.isfinite(error))) == {*TRAIN, *TEST}
-    assert result["test"] == pytest.approx(np.sqrt(np.mean(error[TEST] ** 2)))
-    assert result["test"] < 0.5 * 1000 * ENERGY[TEST].std()
-
-
 # --- bad input -----------------------------------------------------------------------------------
 
 
@@ -315,9 +290,6 @@ def test_an_element_that_was_not_trained(found):
     message = "frame 30 has an atom of atomic number 14, but SchNet was trained on 6 only"
     with pytest.raises(ValueError, match=message):
         fit(near)
-    with pytest.raises(ValueError, match=message):
-        schnet.averaged_latents(found, near, SMALL)
-    assert len(schnet.averaged_latents(found, near, SMALL, TRAIN)["latents"]) == len(TRAIN)
     both = fit(near, train=np.r_[TRAIN, 30], test=TEST[TEST != 30], epochs=1)
     assert both["species"].tolist() == [6, 14]
 
@@ -325,14 +297,14 @@ def test_an_element_that_was_not_trained(found):
 QUIET = """
 import numpy as np
 from ase.build import bulk
-from phutils import schnet
+from phutils import latents, schnet
 from phutils.neighbours import find_neighbours
 
 frames = [bulk("C", "diamond", a) for a in (3.5, 3.6, 3.7)]
 settings = schnet.PAPER | {"features": 4, "epochs": 1}
 near, sides = find_neighbours(frames, progress=False), (np.array([0, 1]), np.array([2]))
 found = schnet.train_on_neighbours(near, np.arange(3.0), *sides, settings, progress=False)
-schnet.stock_energies(schnet.restore(found, settings), frames)
+latents.stock_energies(schnet.restore(found, settings), frames)
 """
 
 

@@ -2,9 +2,12 @@ import csv
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
+from ase import Atoms
+from claim_results import bad, good
 
 from phutils import predictions, scoreboard
 from phutils.claims import Claim, Found, Missing
@@ -99,6 +102,38 @@ def test_a_result_that_lacks_something_opens_the_row(error):
     assert told["verdict"] == "open" and ("no diamond" in told["why"] or "rmse" in told["why"])
 
 
+def test_each_row_can_be_met_and_one_that_differs_says_in_what():
+    met, missed = good(), bad()
+    for row in scoreboard.all_claims():
+        told, lost = scoreboard.judge(row, met), scoreboard.judge(row, missed)
+        proposed = row.item.startswith("Sec. IV")
+        assert told["verdict"] == ("open" if proposed else "reproduced"), told
+        assert lost["verdict"] == ("open" if proposed else "differs"), lost
+        assert lost["why"], row.item
+        assert proposed or lost["why"] != told["why"], row.item  # not what is said of any result
+
+
+def test_rows_that_state_values_of_carbon_are_open_for_another_material():
+    met, items = good(), {}
+    for row in scoreboard.all_claims():
+        told = scoreboard.judge(row, met, carbon=False)
+        items[row.item] = told["why"].startswith("not carbon")
+        assert (told["verdict"] == "open") == (items[row.item] or row.item.startswith("Sec. IV"))
+        numbers = r"meV/atom|g/cm³|eV|\d Å|r_cut|degrees"  # of carbon
+        assert items[row.item] or not re.search(numbers, row.paper), row.item
+    stated = ("Fig. 3a", "Fig. 7e: peak", "Fig. 2a, d", "Fig. 2b, e: line", "Fig. S1: search")
+    general = ("Fig. 1", "Fig. 5a, d", "Fig. 3c", "Figs 3, 4: order", "Sec. S3", "Figs S4-S6")
+    assert all(items[item] for item in stated) and not any(items[item] for item in general)
+
+
+def test_carbon_is_known_by_its_atoms():
+    carbon, silicon = Atoms("C2"), Atoms("Si2")
+    assert scoreboard.holds_carbon_alone([carbon, carbon])
+    assert not scoreboard.holds_carbon_alone([carbon, silicon])
+    FRAMES.source = "embedded"
+    assert scoreboard.holds_carbon_alone(FRAMES)  # it is not read for this
+
+
 def test_other_labels_have_results_of_their_own(tmp_path):
     (tmp_path / "quick").mkdir()
     for name in ("ridge", "ridge_gfn1", "persistence"):
@@ -137,6 +172,8 @@ def test_ladder_has_all_models_on_the_frames_that_all_have_predicted(tmp_path):
     assert random["diagrams, CNN"]["ratio"] == pytest.approx([0.5, 0.5], rel=1e-3)
     assert random["SchNet"]["paper"] == 30.5
     assert random["SchNet"]["paper_ratio"] == pytest.approx(30.5 / 59.2)
+    silicon, _ = scoreboard.ladder(tmp_path, "quick", FRAMES, SPLITS, carbon=False)
+    assert {row["paper"] for row in silicon} == {row["paper_ratio"] for row in silicon} == {None}
     baseline = random["density and stage only"]
     assert baseline["paper"] is None and baseline["n_train"] == 45
     assert all(math.isfinite(error) and error > 100 for error in baseline["rmse"])

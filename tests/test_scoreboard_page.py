@@ -104,6 +104,20 @@ def test_ladder_as_lines():
     assert by_model["SchNet"][1:] == ["30.0", none, "1,200", "0.50", none, "30.5", "0.52"]
 
 
+def test_splits_and_test_frames_are_counted():
+    both = [rung("a", kind, [1.0, 2.0]) for kind in ("random", "by trajectory")]
+    both[1]["n_test"] = 1056
+    told = "mean and standard deviation over 2 splits of each kind, "
+    frames = "9 (random) and 1,056 (by trajectory) test frames"
+    assert scoreboard_page.tested(both) == told + frames
+    for one in both:
+        one["rmse"] = one["rmse"][:1]
+    assert scoreboard_page.tested(both) == f"one split of each kind, {frames}"
+    both[0]["rmse"] = [1.0, 2.0, 3.0]
+    told = scoreboard_page.tested(both)
+    assert "over 3 and 1 splits" in told and told.endswith("one split has no standard deviation")
+
+
 def test_ladder_is_drawn_with_the_papers_values_apart():
     figure, axes = plt.subplots(1, 2)
     scoreboard_page.draw_ladder(axes, LADDER, "NEP89")
@@ -111,6 +125,11 @@ def test_ladder_is_drawn_with_the_papers_values_apart():
     assert sorted(labels) == ["NEP89, by trajectory", "NEP89, random", "paper: LDA data, random"]
     (paper,) = [line for line in axes[0].lines if line.get_label().startswith("paper")]
     assert list(paper.get_xdata()) == [59.2, 30.5]
+    without = [row | {"paper": None, "paper_ratio": None} for row in LADDER]  # not carbon
+    other, two = plt.subplots(1, 2)
+    scoreboard_page.draw_ladder(two, without, "user")
+    assert not any("paper" in text for text in two[0].get_legend_handles_labels()[1])
+    plt.close(other)
     names = [tick.get_text() for tick in axes[0].get_yticklabels()]
     assert names == ["density and stage only", "diagrams, Ridge", "SchNet"]
     plt.close(figure)

@@ -5,6 +5,7 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
+from phutils import latents as latent_vectors
 from phutils import schnet, spaces
 from phutils.dataset import load
 from phutils.diagrams import persistence_diagrams
@@ -33,7 +34,7 @@ def network(structures, tmp_path):
     weights = {f"weights/{k}": v.numpy() for k, v in model.state_dict().items()}
     weights |= {"species": np.array([6]), "settings": json.dumps(settings)}
     pairs = find_neighbours(structures, 5.0, progress=False)
-    latents = schnet.averaged_latents(weights, pairs, settings)["latents"]
+    latents = latent_vectors.averaged_latents(weights, pairs, settings)["latents"]
     (tmp_path / "art" / "quick").mkdir(parents=True)
     weights |= {"latents": latents, "fingerprint": structures.fingerprint}
     np.savez(tmp_path / "art" / "quick" / spaces.NETWORK, **weights)
@@ -44,6 +45,7 @@ def test_network_is_found_for_its_own_frames_only(structures, network, tmp_path)
     for profile in ("quick", "default"):
         found = spaces.find_network(tmp_path / "art", profile, structures)
         np.testing.assert_array_equal(found["latents"], network["latents"])
+        assert found["profile"] == "quick"
     assert spaces.find_network(tmp_path / "art", "quick", structures[1:]) == {}
     assert spaces.find_network(tmp_path / "nowhere", "quick", structures) == {}
     file = tmp_path / "art" / "quick" / spaces.NETWORK
@@ -57,6 +59,38 @@ def test_own_profile_comes_first(structures, network, tmp_path):
     np.savez(tmp_path / "art" / "a" / spaces.NETWORK, **other)
     found = spaces.find_network(tmp_path / "art", "quick", structures)
     np.testing.assert_array_equal(found["latents"], network["latents"])
+
+
+def test_network_of_other_labels_does_not_take_the_place_of_the_usual(
+    structures, network, tmp_path
+):
+    path = tmp_path / "art" / "quick" / spaces.NETWORK
+    other = dict(network) | {"fingerprint": "of other labels", "latents": network["latents"] + 1}
+    np.savez(path.with_stem(f"{path.stem}_gfn1"), **other)
+    found = spaces.find_network(tmp_path / "art", "quick", structures)
+    np.testing.assert_array_equal(found["latents"], network["latents"])
+    path.rename(path.with_stem(f"{path.stem}_gfn1"))
+    found = spaces.find_network(tmp_path / "art", "quick", structures)
+    np.testing.assert_array_equal(found["latents"], network["latents"])
+    assert found["profile"] == "quick"
+
+
+def test_network_of_another_profile_is_named(structures, network, tmp_path):
+    found = spaces.find_network(tmp_path / "art", "interactive", structures)
+    text = spaces.origin(found, "interactive")
+    assert "that of profile quick" in text and "run of profile interactive has left none" in text
+    assert spaces.origin(found, "quick") == "" == spaces.origin({}, "interactive")
+
+
+def test_maps_are_made_of_frames_with_latent_vectors():
+    latents = np.ones((20, 3))
+    latents[[2, 3, 11]] = np.nan
+    rows = spaces.shown_frames({"latents": latents}, 20)
+    assert rows.tolist() == sorted(set(range(20)) - {2, 3, 11})
+    assert spaces.shown_frames({"latents": latents}, 20, 6).tolist() == rows[::3].tolist()
+    assert spaces.shown_frames({}, 20).tolist() == list(range(20))
+    assert spaces.shown_frames({}, 20, 20).tolist() == list(range(20))
+    assert spaces.shown_frames({}, 20, 19).tolist() == list(range(0, 20, 2))
 
 
 def test_latent_vectors_of_other_frames(structures, network, tmp_path):

@@ -49,8 +49,44 @@ def test_radial_distribution_counts_neighbours(diamond, gas):
     assert uniform["g"][5:].mean() == pytest.approx(1, abs=0.05)
 
 
-def test_half_a_box_is_the_limit(diamond):
-    with pytest.raises(ValueError, match="exceeds half the box, 5.355"):
-        structure.radial_distribution([diamond], r_max=6.0)
-    with pytest.raises(ValueError, match="exceeds half the box"):
-        structure.bonds(diamond, cutoff=6.0)
+def test_beyond_half_a_box_images_count():
+    cell = bulk("C", "diamond", a=3.57, cubic=True)
+    pairs, vectors = structure.bonds(cell)
+    assert len(pairs) == 16 and len({tuple(p) for p in pairs.tolist()}) == 16
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 3.57 * np.sqrt(3) / 4)
+    far, large = structure.bonds(cell, 6.0), structure.bonds(cell.repeat(4), 6.0)
+    assert len(far[0]) * 64 == len(large[0])
+    counts = [structure.coordination(a, 6.0) for a in (cell, cell.repeat(4))]
+    assert set(counts[0]) == set(counts[1]) == {len(neighbor_list("i", cell, 6.0)) // 8}
+    small, large = (
+        structure.radial_distribution([a], 6.0, 190)["g"] for a in (cell, cell.repeat(4))
+    )
+    np.testing.assert_allclose(small, large)
+
+
+def test_an_atom_is_bonded_to_its_own_images():
+    pairs, vectors = structure.bonds(bulk("Po", "sc", a=3.3, cubic=True), 3.4)
+    assert pairs.tolist() == [[0, 0]] * 3
+    assert sorted(vectors.tolist()) == [[0, 0, 3.3], [0, 3.3, 0], [3.3, 0, 0]]
+    assert structure.coordination(bulk("Po", "sc", a=3.3, cubic=True), 3.4).tolist() == [6]
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        bulk("Si", "diamond", a=5.43, cubic=True),
+        bulk("Si", "diamond", a=5.43, cubic=True).repeat(2),
+        bulk("SiC", "zincblende", a=4.36, cubic=True),
+        bulk("SiC", "zincblende", a=4.36, cubic=True).repeat(2),
+    ],
+)
+def test_bonds_of_other_elements_come_from_their_radii(atoms):
+    assert (structure.coordination(atoms) == 4).all()
+
+
+def test_longest_bond_depends_on_the_pair():
+    assert structure.longest_bond(6) == pytest.approx(structure.BOND, abs=1e-12)
+    assert structure.longest_bond(14) == pytest.approx(2.70, abs=0.01)
+    assert structure.longest_bond(6, 14) == pytest.approx(2.28, abs=0.01)
+    three = Atoms("SiSiC", [[0, 0, 0], [2.6, 0, 0], [0, 2.6, 0]], cell=[9] * 3, pbc=True)
+    assert structure.bonds(three)[0].tolist() == [[0, 1]]  # 2.6 Å: Si-Si is bonded, Si-C is not

@@ -52,6 +52,7 @@ def test_labels_of_the_frames(loaded, cache):
     large = dataset.load("zenodo", "large")
     assert set(large.n_atoms) == {512}
     everything = dataset.load("zenodo", "all")
+    assert everything.with_forces.tolist() == list(range(len(everything)))
     assert len(everything) == 200 + 22
     assert len(np.unique(everything.trajectory)) == 66 + 22
 
@@ -66,6 +67,8 @@ def test_frames_equal_what_ase_reads(loaded, layout):
         ]
         found = list(structures[structures.density == density])
         assert len(found) == len(expected) == 3
+        forces = structures[structures.density == density].forces
+        np.testing.assert_allclose(forces, [a.get_forces() for a in expected], atol=1e-6)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one.positions, other.positions)
             np.testing.assert_array_equal(one.cell, other.cell)

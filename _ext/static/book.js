@@ -5,17 +5,18 @@ if (window.location.protocol === "file:") {
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
 
-// A formula that is too wide scrolls by itself: let the keyboard reach it.
-function reachWideFormulas() {
-  for (const formula of document.querySelectorAll("mjx-container[display]")) {
-    if (formula.scrollWidth > formula.clientWidth) {
-      formula.tabIndex = 0;
+// A formula or a figure that is too wide scrolls by itself: let the keyboard reach it.
+function reachWideOnes() {
+  for (const box of document.querySelectorAll("mjx-container[display], .wide-figure")) {
+    if (box.scrollWidth > box.clientWidth) {
+      box.tabIndex = 0;
     } else {
-      formula.removeAttribute("tabindex");
+      box.removeAttribute("tabindex");
     }
   }
 }
 window.addEventListener("load", () => {
-  window.MathJax?.startup?.promise?.then(reachWideFormulas);
+  reachWideOnes();
+  window.MathJax?.startup?.promise?.then(reachWideOnes);
 });
-window.addEventListener("resize", reachWideFormulas);
+window.addEventListener("resize", reachWideOnes);

@@ -1,18 +1,22 @@
 """The book's frame: configuration, table of contents, vendored files, and the Sphinx extension."""
 
+import base64
 import hashlib
 import importlib.util
+import io
 import json
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from docutils import nodes
 from docutils.utils import new_document
+from PIL import Image
 
 from phutils.book import toc_pages
 
@@ -225,6 +229,41 @@ def test_images_without_alternative_text_are_reported(monkeypatch):
     document += nodes.image(uri="plot.png", alt="  ")
     shell.check_alt_text(None, document, "chapter")
     assert len(said) == 3 and all("chapter" in text and "alt" in text for text in said)
+
+
+def png(width):
+    file = io.BytesIO()
+    Image.new("RGB", (width, 5)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_wide_images_get_a_box_and_others_do_not(tmp_path):
+    (tmp_path / "wide.png").write_bytes(png(1100))
+    (tmp_path / "narrow.png").write_bytes(png(560))
+    (tmp_path / "drawing.svg").write_text("<svg/>")
+    data = "data:image/png;base64," + base64.b64encode(png(900)).decode()
+    document = new_document("page")
+    for uri in ("wide.png", "narrow.png", "drawing.svg", "gone.png", data):
+        document += nodes.image(uri=uri)
+    line = nodes.paragraph()
+    line += nodes.image(uri="wide.png")
+    document += line
+    shell.box_wide_images(SimpleNamespace(srcdir=tmp_path), document, "page")
+    boxed = [image["uri"] for image in document.findall(nodes.image) if boxed_in(image)]
+    assert boxed == ["wide.png", data]
+    assert len(list(document.findall(nodes.image))) == 6
+
+
+def boxed_in(image):
+    return "wide-figure" in image.parent.get("classes", [])
+
+
+def test_a_value_and_its_error_stay_together_but_code_is_left_alone():
+    together = shell.keep_together
+    assert together("<td>4.72 ± 0.24</td>") == "<td>4.72\xa0±\xa00.24</td>"
+    assert together("<p>31.3\n± 3.5 meV</p>") == "<p>31.3\xa0±\xa03.5 meV</p>"
+    for left in ('<a title="1 ± 2">a ± b</a>', "<pre>1 ± 2</pre>", "<script>x = '1 ± 2'</script>"):
+        assert together(left) == left
 
 
 def test_bibliography_entries_are_items_of_their_list():

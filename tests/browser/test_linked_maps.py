@@ -40,9 +40,16 @@ def opened(browser, tmp_path_factory):
         maps = {m: {k: generator.normal(size=(5, 2)) for k in names} for m in ("t-SNE", "PCA")}
         figure, script = map_figures.linked(maps, structures)
         frames = list(structures)
+        for atoms, energy in zip(frames, structures.energy_per_atom, strict=True):
+            atoms.info["energy per atom"] = energy
     page = folder / "page.html"
     how = {"include_plotlyjs": True, "include_mathjax": False, "post_script": script}
-    page.write_text(pio.to_html(figure, **how), encoding="utf-8")
+    drawn = pio.to_html(figure, full_html=False, **how)
+    card = f'<div class="card" style="overflow: auto"><div role="group">{drawn}</div></div>'
+    head = (
+        '<!DOCTYPE html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    )
+    page.write_text(f"{head}{card}", encoding="utf-8")
     seen = browser.new_context(viewport={"width": 900, "height": 900}).new_page()
     problems = []
     seen.on("pageerror", lambda error: problems.append(str(error)))
@@ -61,7 +68,7 @@ def check(seen, maps, frames, frame, method="t-SNE"):
     expected = [maps[method][name][frame] for name in ("SOAP", "SchNet", "PH")]
     np.testing.assert_allclose(found["rings"], expected, atol=2e-3)
     atoms = frames[frame]
-    assert f"{atoms.get_potential_energy() / len(atoms):.3f}" in found["said"] if atoms.calc else 1
+    assert f"{atoms.info['energy per atom']:.3f} eV/atom" in found["said"]
     x = np.mod(atoms.positions[:, 0], atoms.cell[0, 0])
     apart = np.abs(np.array(found["atoms"]) - x)
     assert np.minimum(apart, atoms.cell[0, 0] - apart).max() < 1e-3  # Å
@@ -103,3 +110,19 @@ def test_a_click_shows_the_structure(opened):
     seen.mouse.up()
     seen.wait_for_timeout(600)
     check(seen, maps, frames, 1)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_card_is_as_high_as_what_it_holds(opened, width):
+    seen = opened[0]
+    before = seen.viewport_size
+    seen.set_viewport_size({"width": width, "height": 900})
+    seen.wait_for_timeout(500)
+    card = seen.locator(".card")
+    within, shown = card.evaluate("c => [c.scrollHeight, c.clientHeight]")
+    parts = [seen.locator(name).bounding_box() for name in ("output", ".plotly-graph-div")]
+    seen.set_viewport_size(before)
+    assert within <= shown + 1
+    said, graph = parts
+    assert said["y"] + said["height"] <= graph["y"] + 1  # the controls hide nothing
+    assert graph["width"] >= 500  # panels to read in, even on a phone

@@ -9,6 +9,7 @@ import pytest
 from phutils.book import toc_pages
 
 PAGES = [*toc_pages(), "search", "genindex"]
+MOST = 8e6  # bytes of a page and its images
 CHAPTERS = [page for page in toc_pages() if page.startswith("notebooks/")]
 
 
@@ -65,6 +66,13 @@ def test_loads_only_files_of_the_site(book, parsed, page):
         parts = urlsplit(address)
         assert not parts.scheme and not parts.netloc, address
         assert (here.parent / unquote(parts.path)).is_file(), address
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_is_not_too_heavy(book, parsed, page):
+    here = book / f"{page}.html"
+    images = {here.parent / unquote(a) for a in parsed[page].loaded if "_images/" in a}
+    assert sum(file.stat().st_size for file in {here, *images}) < MOST
 
 
 @pytest.mark.parametrize("page", CHAPTERS)

@@ -18,6 +18,8 @@ CASES = [(page, *view) for page in toc_pages() for view in VIEWS]
 COLOURS = 20
 # Shorter than this, an alternative text cannot say what a figure shows.
 ALT_LENGTH = 15
+# A figure wider than this has several panels; shown narrower than that, its labels are too small.
+WIDE, READABLE = 700, 640
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(map(str, case)))
@@ -73,6 +75,36 @@ def test_images_are_loaded_and_described(seen):
         assert not re.search(r"\.(png|jpe?g|svg|gif)$", alt.strip()), f"{source}: {alt}"
         if image.locator("xpath=ancestor::article").count():
             assert len(alt) >= ALT_LENGTH, f"{source}: {alt!r}"
+
+
+def test_figures_of_many_panels_are_readable_on_a_phone(seen):
+    for image in seen.page.locator(".bd-article img").all():
+        image.evaluate("i => { i.loading = 'eager'; return i.decode(); }")
+        if image.evaluate("i => i.naturalWidth") <= WIDE:
+            continue
+        assert image.evaluate("i => i.clientWidth") >= READABLE
+        box = image.locator("xpath=ancestor::*[contains(@class, 'wide-figure')]")
+        beyond = box.evaluate("b => b.scrollWidth - b.clientWidth")
+        if seen.width < READABLE:
+            assert beyond > 0 and box.evaluate("b => b.tabIndex") == 0  # for the keyboard, too
+        else:
+            assert beyond <= 1
+
+
+def test_interactive_figures_do_not_scroll_within_their_cards(seen):
+    for card in seen.page.locator("div.text_html:has(.plotly-graph-div)").all():
+        assert card.evaluate("c => c.scrollHeight - c.clientHeight") <= 1
+
+
+def test_a_value_and_its_error_are_on_one_line(seen):
+    text = seen.page.locator(".bd-article").evaluate(
+        """article => {
+            const copy = article.cloneNode(true);
+            for (const code of copy.querySelectorAll("pre, script, style")) code.remove();
+            return copy.textContent;
+        }"""
+    )
+    assert re.findall(r"\d[ \n]±[ \n]\d", text) == []
 
 
 def test_is_accessible(seen):

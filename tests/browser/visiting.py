@@ -11,7 +11,7 @@ HEIGHT = 900
 MATHEMATICS = "() => window.MathJax?.startup?.promise.then(() => true)"
 FIGURES = """() => [...document.querySelectorAll('.plotly-graph-div')]
     .every(figure => figure.querySelector('.main-svg'))"""
-PATIENCE = 30_000  # ms
+PATIENCE = 60_000  # ms; a busy machine draws slowly
 
 
 @dataclass
@@ -56,7 +56,7 @@ def visit(browser, base, name, scheme="light", width=1280):
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("response", on_response)
     try:
-        page.goto(f"{base}/{name}")
+        page.goto(f"{base}/{name}", timeout=PATIENCE)
         page.evaluate(MATHEMATICS)
         try:
             page.wait_for_function(FIGURES, timeout=PATIENCE)
