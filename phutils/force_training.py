@@ -86,7 +86,7 @@ def train_on_forces(
     train, test : ndarray of int
         Indices of frames.
     settings : dict
-        With the keys of `phutils.schnet.PAPER` and of `WEIGHTS`. A `force_weight` of zero trains
+        With the keys of ``phutils.schnet.PAPER`` and of `WEIGHTS`. A `force_weight` of zero trains
         on energies alone.
     seed, route, checkpoints, device, progress, report
         As for `phutils.schnet.train_on_neighbours`.

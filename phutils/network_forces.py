@@ -33,7 +33,7 @@ def pair_directions(atoms, pairs, cutoff):
     Parameters
     ----------
     atoms : ase.Atoms
-    pairs : ndarray of `phutils.neighbours.PAIR`
+    pairs : ndarray of ``phutils.neighbours.PAIR``
         Of this frame.
     cutoff : float
         Å; the one that the pairs were found with.
