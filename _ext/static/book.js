@@ -1,4 +1,4 @@
-// Two small things that the theme leaves open.
+// Small things that the theme leaves open.
 
 // From disk a browser may not read other files, so the search shows titles without summaries.
 if (window.location.protocol === "file:") {
@@ -15,6 +15,15 @@ function reachWideOnes() {
     }
   }
 }
+
+// A computed number stands out in bold; a computed sentence should read like the text around it.
+function calmSentences() {
+  for (const value of document.querySelectorAll(".pasted-text")) {
+    value.classList.toggle("sentence", value.textContent.length > 60);
+  }
+}
+document.addEventListener("DOMContentLoaded", calmSentences);
+
 window.addEventListener("load", () => {
   reachWideOnes();
   window.MathJax?.startup?.promise?.then(reachWideOnes);

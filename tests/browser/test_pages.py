@@ -107,6 +107,15 @@ def test_a_value_and_its_error_are_on_one_line(seen):
     assert re.findall(r"\d[ \n]±[ \n]\d", text) == []
 
 
+def test_computed_sentences_are_not_bold(seen):
+    """A computed number stands out; a whole sentence in bold does not read well."""
+    weights = seen.page.evaluate(
+        """() => [...document.querySelectorAll('.pasted-text')].map(
+            value => [value.textContent.length > 60, getComputedStyle(value).fontWeight])"""
+    )
+    assert all((int(weight) < 600) == long for long, weight in weights)
+
+
 def test_is_accessible(seen):
     found = Axe().run(seen.page, options={"runOnly": RULES, "preload": False})
     problems = [
