@@ -100,7 +100,7 @@ def test_a_value_and_its_error_are_on_one_line(seen):
     text = seen.page.locator(".bd-article").evaluate(
         """article => {
             const copy = article.cloneNode(true);
-            for (const code of copy.querySelectorAll("pre, script, style")) code.remove();
+            for (const code of copy.querySelectorAll("pre, code, script, style")) code.remove();
             return copy.textContent;
         }"""
     )
