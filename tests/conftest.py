@@ -1,4 +1,4 @@
-"""A small project to build (notebooks, profiles, table of contents), and the NEP89 file."""
+"""A small project to build, a build folder of a test's own, one thread, and the NEP89 file."""
 
 from importlib import metadata
 
@@ -28,6 +28,23 @@ def project(tmp_path):
         "print(profile, n, x)",
     )
     return tmp_path
+
+
+@pytest.fixture
+def build_folder(tmp_path, monkeypatch):
+    """Artifacts and checkpoints of this test lie in its own folder."""
+    monkeypatch.setenv("PHUTILS_BUILD", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Of the whole module: results are the same to the last bit for one number of threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -8,18 +8,7 @@ from phutils.force_training import predict_forces
 from phutils.neighbours import find_neighbours
 from phutils.network_forces import batch, forces_of
 
-
-@pytest.fixture(autouse=True)
-def build_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("PHUTILS_BUILD", str(tmp_path))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("build_folder", "one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,7 @@ SETTINGS |= {"batch_size": 4, "epochs": 12, "force_weight": 1.0, "learning_rate"
 BASE = {name: SETTINGS[name] for name in schnet.PAPER}
 N = 36
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def shaken(seed):

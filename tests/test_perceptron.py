@@ -22,10 +22,7 @@ def toy(seed=0):
 FEATURES, ENERGY = toy()
 TRAIN, TEST = np.arange(0, 45), np.arange(45, 55)  # and five that are on neither side
 
-
-@pytest.fixture(autouse=True)
-def build_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("PHUTILS_BUILD", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("build_folder")
 
 
 def fit(**changed):

@@ -17,19 +17,7 @@ GAMMAS = (0.1, 10.0, None)
 SMALL = PAPER | {"features": 12, "interactions": 2, "gamma": 10.0, "epochs": 12, "batch_size": 4}
 N = 40
 
-
-@pytest.fixture(autouse=True)
-def build_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("PHUTILS_BUILD", str(tmp_path))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Of the whole module: results are the same to the last bit for one number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("build_folder", "one_thread")
 
 
 def crystal(edge, shake, seed):
