@@ -15,7 +15,8 @@ from functools import cache
 import torch
 from torch.autograd.function import once_differentiable
 
-from phutils.tabulated_filters import _compile, _kernels, _stencil
+from phutils.compiled import compiled
+from phutils.tabulated_filters import QUICK, _kernels, _stencil
 
 
 def _silu_slope(x):
@@ -99,7 +100,7 @@ def push(layers, values):
 # --- compiled ------------------------------------------------------------------------------------
 
 
-@_compile
+@compiled(**QUICK)
 def _slope_stencil(distance, spacing, points, real):
     """Derivatives of the four weights of `_stencil` in the distance."""
     place = distance / spacing
@@ -111,7 +112,7 @@ def _slope_stencil(distance, spacing, points, real):
     return a, b, c, d
 
 
-@_compile
+@compiled(**QUICK)
 def along_pairs(first, second, unit, vectors, out):
     """``out[p] = (vectors[i] - vectors[j]) . unit[p]``: what the vectors do to distances, negative.
 
@@ -125,7 +126,7 @@ def along_pairs(first, second, unit, vectors, out):
         out[p] = total
 
 
-@_compile
+@compiled(**QUICK)
 def add_pair_forces(first, second, unit, slope, out):
     """Forces of pairs: ``slope[p] * unit[p]`` is added to ``out[i]`` and taken from ``out[j]``."""
     for p in range(len(first)):
@@ -140,7 +141,7 @@ def add_pair_forces(first, second, unit, slope, out):
 def _more_kernels(width):
     """Kernels for one number of features, on flat arrays; see `tabulated_filters._kernels`."""
 
-    @_compile
+    @compiled(**QUICK)
     def find_slopes(table, features, grad, first, second, distance, spacing, out):
         """Derivative in each distance, from the gradient in the sums."""
         real, points = table.dtype.type, len(table) // width
@@ -156,7 +157,7 @@ def _more_kernels(width):
                 total += w * (g_i[f] * x_j[f] + g_j[f] * x_i[f])
             out[p] = total
 
-    @_compile
+    @compiled(**QUICK)
     def add_with_rates(table, features, first, second, distance, rate, spacing, out):
         """Sums over neighbours and their rates; an atom has 2 * width numbers."""
         real, points = table.dtype.type, len(table) // width
@@ -177,7 +178,7 @@ def _more_kernels(width):
                 out_i[f] += x
                 out_i[f + width] += y
 
-    @_compile
+    @compiled(**QUICK)
     def add_to_table(features, grad, first, second, distance, rate, spacing, by_table):
         """Gradient in the table, from the gradient in the output of `add_with_rates`."""
         real, points = by_table.dtype.type, len(by_table) // width

@@ -9,6 +9,8 @@ sum_m S_nlm^2 (l = 1..4), the four-body term is tr(Q^3) of the quadrupole, the f
 import numpy as np
 from numba import njit
 
+from phutils.compiled import compiled
+
 SPACING = 0.002  # Å, between the nodes of the tables
 CLOSEST = 0.4  # Å; nearer atoms are an error of the simulation
 
@@ -125,7 +127,7 @@ def _back(s, n, dq, n_angular):
     s[7] += 2 * four * q_xy
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@compiled(fastmath=True, nogil=True)
 def evaluate(positions, first, second, shifts, radial, angular, cutoffs, weights, biases, output):
     """Energies [n] without the common bias (eV), forces [n, 3] (eV/Å), smallest distance (Å)."""
     n_atoms, n_neurons, n_all = len(positions), weights.shape[0], weights.shape[1]

@@ -9,8 +9,8 @@ HomCloud.
 
 import numpy as np
 from homcloud.phat_ext import Matrix
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
+
+from phutils.compiled import compiled
 
 
 def _rank(values):
@@ -20,7 +20,8 @@ def _rank(values):
     return rank
 
 
-def _merge(age, ends, rank):
+@compiled
+def _merge(age, ends, entering):
     """Pairs of a graph that grows: which node each edge of the spanning tree ends, elder rule.
 
     Parameters
@@ -29,31 +30,32 @@ def _merge(age, ends, rank):
         Ranks of the nodes; the lower one survives.
     ends : ndarray [m, 2]
         Nodes of each edge, which enters after both.
-    rank : ndarray [m]
-        Order in which the edges enter.
+    entering : ndarray [m]
+        Edges in the order in which they enter.
 
     Returns
     -------
     nodes, edges : ndarray [n - 1]
+        Fewer if the graph does not hang together.
     """
-    n, entering = len(age), np.argsort(rank)
-    key = ends.min(axis=1) * n + ends.max(axis=1)
-    _, only = np.unique(key[entering], return_index=True)  # of parallel edges the first
-    low, high = np.divmod(key[entering[only]], n)
-    graph = coo_array((only + 1.0, (low, high)), (n, n)).tocsr()
-    tree = minimum_spanning_tree(graph).data
-    edges = entering[np.sort(tree).astype(np.int64) - 1]
-    root, age, nodes = list(range(n)), age.tolist(), []
-    for a, b in ends[edges].tolist():
+    root, found = np.arange(len(age)), 0
+    nodes, edges = np.empty((2, len(age) - 1), np.int64)
+    for edge in entering:
+        a, b = ends[edge]
         while root[a] != a:
             root[a] = a = root[root[a]]
         while root[b] != b:
             root[b] = b = root[root[b]]
+        if a == b:
+            continue
         if age[a] > age[b]:
             a, b = b, a
         root[b] = a
-        nodes.append(b)
-    return np.array(nodes, np.int64), edges
+        nodes[found], edges[found] = b, edge
+        found += 1
+        if found == len(nodes):
+            break
+    return nodes[:found], edges[:found]
 
 
 def reduce_pairs(values, boundaries):
@@ -71,15 +73,14 @@ def reduce_pairs(values, boundaries):
         that never die are left out.
     """
     n, n_edges, n_triangles, n_tetrahedra = map(len, values)
-    edge_rank, triangle_rank, tetrahedron_rank = map(_rank, values[1:])
-    atoms, tree = _merge(np.arange(n), boundaries[0], edge_rank)
-    around = np.argsort(boundaries[2].ravel()).reshape(-1, 2) // 4
-    cavities, cotree = _merge(-tetrahedron_rank, around, n_triangles - 1 - triangle_rank)
+    edges, triangles = (np.argsort(v, kind="stable") for v in values[1:3])
+    atoms, tree = _merge(np.arange(n), boundaries[0], edges)
+    around = np.argsort(boundaries[2].ravel(), kind="stable").reshape(-1, 2) // 4
+    cavities, cotree = _merge(-_rank(values[3]), around, triangles[::-1])
 
     # degree 1: rows are the edges outside the tree, columns the triangles outside the other one
     is_row, is_column = np.ones(n_edges, bool), np.ones(n_triangles, bool)
     is_row[tree], is_column[cotree] = False, False
-    edges, triangles = np.argsort(edge_rank), np.argsort(triangle_rank)
     edges, triangles = edges[is_row[edges]], triangles[is_column[triangles]]
     row = np.full(n_edges, -1)
     row[edges] = np.arange(len(edges))

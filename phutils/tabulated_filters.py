@@ -13,11 +13,12 @@ compiled by numba: each pair is interpolated once for both directions, and nothi
 
 from functools import cache
 
-import numba
 import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+
+from phutils.compiled import compiled
 
 
 class GaussianBasis(nn.Module):
@@ -172,15 +173,10 @@ def stencil(distance, spacing, points):
 # --- compiled ------------------------------------------------------------------------------------
 
 
-def _compile(function):
-    options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep compiled code in
-        return numba.njit(**options)(function)
+QUICK = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
 
 
-@_compile
+@compiled(**QUICK)
 def _stencil(distance, spacing, points, real):
     """First one of four rows of a table, and their weights; as `stencil` for one distance."""
     place = distance / spacing
@@ -201,7 +197,7 @@ def _kernels(width):
     it find out that these do not overlap, and uses vector instructions.
     """
 
-    @_compile
+    @compiled(**QUICK)
     def add_neighbours(table, features, first, second, distance, spacing, out):
         """out[i] += filter * features[j], and with i and j exchanged."""
         real, points = table.dtype.type, len(table) // width
@@ -216,7 +212,7 @@ def _kernels(width):
                 out_j[f] += w * x_i[f]
                 out_i[f] += x
 
-    @_compile
+    @compiled(**QUICK)
     def add_to_table(features, grad, first, second, distance, spacing, by_table):
         """Gradient in the table, from the gradient in the output of `add_neighbours`."""
         real, points = by_table.dtype.type, len(by_table) // width

@@ -131,18 +131,6 @@ def test_default_way(monkeypatch):
     assert used == [1]
 
 
-def test_nowhere_to_keep_compiled_code(monkeypatch):
-    plain = tabulated_filters.numba.njit
-
-    def refuse(cache=False, **options):
-        if cache:
-            raise RuntimeError("no locator available")
-        return plain(**options)
-
-    monkeypatch.setattr(tabulated_filters.numba, "njit", refuse)
-    assert tabulated_filters._compile(lambda x: x + 1)(2) == 3
-
-
 def test_weights_sum_to_one():
     row, weights = stencil(torch.linspace(0, CUTOFF, 77), CUTOFF / 19, 20)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(77))
