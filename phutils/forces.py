@@ -3,8 +3,8 @@
 A file of the reader's own and the paper's archive may bring forces; they are kept with the frames
 (`phutils.store.exact_dtype`). The records of the embedded data have no place for them: there the
 frames that `phutils.labels.choose_gfn1` chooses, 17 of every melt-quench run of 216 atoms, have
-forces in ``forces/nep89/<density>_run<k>.npy`` beside the trajectories, with a ``SHA256SUMS``. They
-are those of NEP89, the potential behind the energies, at the positions as stored. With other labels
+forces in ``forces/`` (see `phutils.companions`). They are those of NEP89, the potential behind the
+energies, at the positions as stored. With other labels
 (``load(..., labels="gfn1")``) there are no forces, since these belong to NEP89's energies.
 
 `phutils.dataset.Structures` reads both through ``forces`` and ``with_forces``.
@@ -15,33 +15,24 @@ Command line
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
-from phutils.artifacts import atomic_write
+from phutils import companions
 from phutils.labels import FOLDER, choose_gfn1
-from phutils.store import (
-    CHECKSUMS,
-    list_files,
-    map_records,
-    read_records,
-    unpack_atoms,
-    write_checksums,
-)
+from phutils.store import map_records, read_records, unpack_atoms
 
-NAME, METHOD, LABELS = "forces", "nep89", "NEP89"
+NAME, MODULE, LABELS = "forces", "phutils.forces", "NEP89"
 TOLERANCE = 1e-4  # eV a frame, between the stored energy and that of the potential
 
 
 def record_dtype(n_atoms):
-    """Fields: ``row`` of the frame in its trajectory's file, ``forces`` [n_atoms, 3] in eV/Å, and
-    ``trajectory``, the checksum of that file.
+    """Record of `phutils.companions` with ``forces`` [n_atoms, 3] in eV/Å.
 
     Half precision: 11 significant bits, off by at most 1 part in 2048 (0.5 to 4 meV/Å for
     components of 1 to 10 eV/Å), while a model's errors are a hundred times as large.
     """
-    return np.dtype([("row", "<i4"), ("forces", "<f2", (n_atoms, 3)), ("trajectory", "S64")])
+    return companions.record_dtype([("forces", "<f2", (n_atoms, 3))])
 
 
 # --- making them ---------------------------------------------------------------------------------
@@ -88,14 +79,13 @@ def compute_forces(frames, calculator):
 
 def main(arguments=None):
     """Compute what is missing, then write the checksums."""
-    parser = argparse.ArgumentParser("phutils.forces", description=main.__doc__)
+    parser = argparse.ArgumentParser(MODULE, description=main.__doc__)
     parser.add_argument("--out", default="data", help="root of the dataset (default: data)")
     options = parser.parse_args(arguments)
-    home, calculator = Path(options.out) / NAME, None
-    for file in list_files(options.out):
-        target = home / METHOD / file.path.name
-        if file.folder != FOLDER or (target.exists() and _belongs(np.load(target), file)):
-            continue
+    calculator = None
+
+    def compute(file):
+        nonlocal calculator
         if calculator is None:
             from phutils import potential
 
@@ -108,19 +98,10 @@ def main(arguments=None):
             parser.exit(1, f"{file.path}, rows {rows.tolist()}: {error}\n")
         records = np.zeros(len(rows), record_dtype(found.shape[1]))
         records["row"], records["forces"] = rows, found
-        records["trajectory"] = file.digest.encode()
-        with atomic_write(target) as stream:
-            np.save(stream, records, allow_pickle=False)
-        print(f"finished {target}")
-    if calculator is None:
+        return records
+
+    if not companions.complete(options.out, NAME, [FOLDER], compute):
         print("nothing to do: all forces are there")
-    if home.is_dir():
-        write_checksums(home)
-
-
-def _belongs(records, file):
-    known = records.dtype.names == record_dtype(1).names
-    return known and bool((records["trajectory"] == file.digest.encode()).all())
 
 
 # --- reading them --------------------------------------------------------------------------------
@@ -138,7 +119,7 @@ def frames_with_forces(structures):
     ValueError
         If a file is damaged or belongs to another version of its trajectory.
     """
-    found = [at for at, *_ in _parts(structures)]
+    found = [at for at, _ in _parts(structures)]
     return np.sort(np.concatenate([np.empty(0, int), *found]))
 
 
@@ -164,36 +145,24 @@ def read_forces(structures):
     if not parts:
         return None
     forces = np.full((len(structures), structures.n_atoms.max(), 3), np.nan, np.float32)
-    for at, stored, rows in parts:
-        forces[at, : stored.shape[1]] = stored[rows]
+    for at, found in parts:
+        forces[at, : found.shape[1]] = found
     return forces
 
 
 def _parts(structures):
-    """(frames that have forces, an array of forces, rows of those frames there), by file."""
-    table, listed = structures._table, {}
+    """(frames that have forces, their forces), by file."""
+    table = structures._table
     for number in np.unique(table["file"]):
-        file, at = structures._files[number], np.flatnonzero(table["file"] == number)
-        rows, records = table["row"][at], map_records(file)
+        records = map_records(structures._files[number])
         if "forces" in records.dtype.names:
-            there = np.isfinite(records["forces"][rows, 0, 0])
-            yield at[there], records["forces"], rows[there]
-        elif structures.labels == LABELS and file.folder == FOLDER:
-            home = file.path.parent.parent / NAME
-            if home not in listed:
-                files = list_files(home) if (home / CHECKSUMS).is_file() else []
-                listed[home] = {f.path.name: f for f in files if f.folder == METHOD}
-            if (beside := listed[home].get(file.path.name)) is None:
-                continue
-            records = read_records(beside)
-            if not _belongs(records, file):
-                raise ValueError(
-                    f"{beside.path} belongs to another version of {file.path}: compute it again "
-                    "with `python -m phutils.forces`"
-                )
-            place = np.searchsorted(records["row"], rows).clip(max=len(records) - 1)
-            there = records["row"][place] == rows
-            yield at[there], records["forces"], place[there]
+            at = np.flatnonzero(table["file"] == number)
+            found = records["forces"][table["row"][at]]
+            there = np.isfinite(found[:, 0, 0])
+            yield at[there], found[there]
+    if structures.labels == LABELS:
+        for at, records in companions.aligned(structures, NAME, MODULE):
+            yield at, records["forces"]
 
 
 if __name__ == "__main__":

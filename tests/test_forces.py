@@ -77,7 +77,7 @@ def test_forces_are_stored_and_found_again(root):
             np.testing.assert_allclose(found[i], MIDDLE - structures[i].positions, atol=2e-3)
         else:
             assert np.isnan(found[i]).all()
-    assert [f.folder for f in list_files(root / "forces")] == ["nep89", "nep89"]
+    assert [f.folder for f in list_files(root / "forces")] == [forces.FOLDER] * 2
     assert not list(root.rglob("*.tmp"))
 
 
@@ -148,7 +148,7 @@ def test_forces_beyond_half_precision_are_refused(root):
 
 def test_damage_is_noticed(root):
     run(root)
-    path = root / "forces" / "nep89" / "2.4_run1.npy"
+    path = root / "forces" / forces.FOLDER / "2.4_run1.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     structures = load(str(root))
     with pytest.raises(ValueError, match="corrupt"):
