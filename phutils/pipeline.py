@@ -214,6 +214,25 @@ def run_notebook(
         nbformat.write(notebook, file)
     partial.unlink()
     _say(f"{path.stem:<18} {time.monotonic() - started:7.1f} s")
+    for index, line in find_warnings(notebook):
+        _say(f"  {path.stem}, cell {index}: {line}")
+
+
+def find_warnings(notebook):
+    """Warnings that Python gave while a notebook ran; the pages do not show them.
+
+    Returns
+    -------
+    list of (int, str)
+        Number of the cell, as in the messages of `run_notebook`, and the warning's first line.
+    """
+    found = []
+    for index, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                lines = "".join(output["text"]).splitlines()
+                found += [(index, line) for line in lines if re.search(r"\w*Warning: ", line)]
+    return found
 
 
 def without_rest(notebook):

@@ -202,12 +202,14 @@ def transfer(moved):
     for name, (ours, trivial) in moved.items():
         inside = np.eye(len(ours), dtype=bool)
         known = ~inside & np.isfinite(ours)
+        if not (known.any() and np.isfinite(ours[inside]).any()):
+            continue
         found.append(
             f"From one {name} to another the RMSE goes from {np.nanmedian(ours[inside]):.0f} to "
             f"{np.median(ours[known]):.0f} meV/atom (medians), below the trivial model's in "
             f"{100 * np.mean(ours[known] < trivial[known]):.0f} % of the cases."
         )
-    return " ".join(found) or "Skipped: this dataset has one stage and one density."
+    return " ".join(found) or "Skipped: no two stages or densities have enough frames."
 
 
 def empirical(classical, models, ours):

@@ -199,6 +199,17 @@ def test_a_cell_that_did_not_complete_is_found(project):
         pipeline.check_executed(notebook, "01_good")
 
 
+def test_warnings_are_told_to_who_builds(project, capsys):
+    path = project / "notebooks" / "02_warned.ipynb"
+    bar = "import sys\nprint('  0%| | 0/9', file=sys.stderr)"
+    make_notebook(path, "n: int = 1", bar, "import warnings\nwarnings.warn('mean of nothing')")
+    notebook = run(project, "02_warned")
+    said = [line for line in capsys.readouterr().out.splitlines() if "02_warned, cell" in line]
+    assert len(said) == 1 and said[0].endswith("UserWarning: mean of nothing")
+    assert [index for index, _ in pipeline.find_warnings(notebook)] == [4]
+    assert "cell 4:" in said[0]
+
+
 def test_killed_run_leaves_the_old_result_and_the_next_one_completes(project):
     path = project / "notebooks" / "02_slow.ipynb"
     marker = project / "started"

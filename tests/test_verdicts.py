@@ -69,6 +69,9 @@ def test_transfer_leaves_out_what_was_not_tested():
     text = verdicts.transfer({"stage": (ours, trivial)})
     assert "goes from 11 to 80 meV/atom" in text and "50 % of the cases" in text
     assert verdicts.transfer({}).startswith("Skipped")
+    nothing = {"density": (np.full((2, 2), np.nan), np.full((2, 2), np.nan))}
+    assert verdicts.transfer(nothing).startswith("Skipped")
+    assert verdicts.transfer(nothing | {"stage": (ours, trivial)}) == text
 
 
 def test_potentials_are_beaten_or_not():

@@ -4,8 +4,10 @@ import json
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 
+from phutils import pipeline
 from phutils.book import toc_pages
 
 PAGES = [*toc_pages(), "search", "genindex"]
@@ -86,6 +88,12 @@ def test_no_interactive_figure_is_lost(book, parsed, page):
         for output in cell.get("outputs", [])
     )
     assert parsed[page].figures == made
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_no_warning_is_given(book, page):
+    notebook = nbformat.read(book / "_sources" / f"{page}.ipynb", as_version=4)
+    assert pipeline.find_warnings(notebook) == []
 
 
 @pytest.mark.parametrize("page", CHAPTERS)
