@@ -1,7 +1,7 @@
 """Task graph of the book: one task a notebook, then the pages. `doit list --all` shows it.
 
 `doit profile=quick dataset=embedded labels=nep89` builds what is out of date; `-n 2 -P thread` runs
-two notebooks at a time. What counts as out of date is decided by `phutils.pipeline.notebook_key`.
+two notebooks at a time. What counts as out of date is decided by `phutils.keys.notebook_key`.
 """
 
 import sys
@@ -10,7 +10,7 @@ import traceback
 from doit import get_var
 from doit.exceptions import TaskFailed
 
-from phutils import book, pipeline
+from phutils import book, keys, pipeline
 from phutils.profiles import BuildError, notebook_path
 
 DOIT_CONFIG = {
@@ -21,7 +21,7 @@ DOIT_CONFIG = {
 }
 PROFILE = get_var("profile", "default")
 DATASET = get_var("dataset", "embedded")
-LABELS = get_var("labels", pipeline.USUAL)
+LABELS = get_var("labels", keys.USUAL)
 GIT_BEFORE = book.git_status()
 (pipeline.ROOT / "_build").mkdir(exist_ok=True)
 
@@ -42,13 +42,13 @@ def reported(function, *args):
 def task_notebook():
     """Execute one notebook of the book."""
     for name in book.chapters():
-        target = pipeline.executed_path(name)
+        target = keys.executed_path(name)
         call = [pipeline.run_notebook, name, target, DATASET, PROFILE, None, pipeline.ROOT, LABELS]
         yield {
             "name": name,
             "actions": [(reported, call)],
-            "uptodate": [pipeline.is_current(name, DATASET, PROFILE, labels=LABELS)],
-            "task_dep": [f"notebook:{n}" for n in pipeline.builds_on(notebook_path(name))],
+            "uptodate": [keys.is_current(name, DATASET, PROFILE, labels=LABELS)],
+            "task_dep": [f"notebook:{n}" for n in keys.builds_on(notebook_path(name))],
             "verbosity": 2,
         }
 

@@ -19,7 +19,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import iread, write
 from extxyz import read_dicts
 
-from phutils.readers import read_extxyz, read_records
+from phutils.formats import read_extxyz
+from phutils.readers import read_records
 from phutils.store import cell_length
 
 STAGES = ("buffer_high", "buffer_low", "quench2")

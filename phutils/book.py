@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from phutils.artifacts import ROOT, atomic_write
-from phutils.pipeline import USUAL, check_executed, executed_path, notebook_key
+from phutils.keys import USUAL, executed_path, notebook_key
+from phutils.pipeline import check_executed
 from phutils.profiles import BuildError
 
 PAGES = ("_config.yml", "_toc.yml", "*.md", "docs/**/*.md", "*.bib", "_ext/**/*")

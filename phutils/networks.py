@@ -6,7 +6,6 @@ but the training data is used to train or to stop; the weights are those of the 
 the paper.
 """
 
-import inspect
 import sys
 import time
 from pathlib import Path
@@ -16,10 +15,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from phutils.artifacts import atomic_write, fingerprint
 from phutils.artifacts import folder as artifacts_folder
+from phutils.checkpoints import Checkpoint, run_key
 
-BLOCK = 1024  # frames that are hashed or predicted at a time
+BLOCK = 1024  # frames that are checked at a time
 
 
 class Scaled(nn.Module):
@@ -133,7 +132,8 @@ def train(
     if checkpoints:
         if checkpoints is True:
             checkpoints = artifacts_folder().parents[1] / "checkpoints"
-        file = Path(checkpoints) / f"{_key(model, inputs, targets, watched, content, settings)}.pt"
+        key = run_key(train, model, inputs, targets, watched, content, settings)
+        file = Path(checkpoints) / f"{key}.pt"
     scale = float(targets.double().std(correction=0)) or 1.0
     fetch, targets = _resident(inputs, device), targets.to(device)
     model.to(device).train()
@@ -142,7 +142,7 @@ def train(
     schedule = torch.optim.lr_scheduler.MultiStepLR(stepper, list(milestones), factor)
     shuffle = torch.Generator().manual_seed(seed)
     history = {"rmse": [], "learning_rate": [], "watched_epoch": [], "watched_rmse": []}
-    state = _State(file, model, stepper, schedule, shuffle, history)
+    state = Checkpoint(file, model, stepper, schedule, shuffle, history)
 
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
@@ -305,65 +305,3 @@ def _resident(inputs, device):
         return tuple(x.to(device) for x in (found if isinstance(found, tuple) else (found,)))
 
     return fetch
-
-
-# --- checkpoints ---------------------------------------------------------------------------------
-
-
-def _key(model, inputs, targets, watched, content, settings):
-    """Digest of all that decides a run, with the weights it begins with."""
-    if callable(inputs) and content is None:
-        raise ValueError("checkpoints of a batch function need `content`: what the function reads")
-    weights = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}
-    data = [content, targets.numpy()]
-    for values in (inputs, watched[0] if watched else None):
-        if values is not None and not callable(values):
-            data += [np.asarray(values[i : i + BLOCK]) for i in range(0, len(values), BLOCK)]
-    classes = sorted({type(m) for m in model.modules()}, key=lambda c: c.__qualname__)
-    own = [c for c in classes if not c.__module__.startswith("torch.")]
-    code = [c if c.__module__.startswith("phutils.") else _source(c) for c in own]
-    parts = (train, code, str(model), weights, data, settings, torch.__version__)
-    return fingerprint(parts)[:32]
-
-
-def _source(cls):
-    """Source of a class; its name where Python cannot find the source (typed into a shell)."""
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        return cls.__qualname__
-
-
-class _State:
-    """What a checkpoint holds. Written beside and renamed; read without running any code in it."""
-
-    def __init__(self, file, model, stepper, schedule, shuffle, history):
-        self.file, self.history, self.shuffle, self.seconds = file, history, shuffle, 0.0
-        self.parts = {"model": model, "optimiser": stepper, "schedule": schedule}
-
-    def save(self, seconds):
-        state = {name: part.state_dict() for name, part in self.parts.items()}
-        state |= {"history": self.history, "seconds": seconds}
-        state["random"] = {"shuffle": self.shuffle.get_state(), "cpu": torch.get_rng_state()}
-        if torch.cuda.is_initialized():
-            state["random"]["cuda"] = torch.cuda.get_rng_state()
-        if self.file:
-            with atomic_write(self.file) as opened:
-                torch.save(state, opened)
-
-    def load(self):
-        """Continue from the file, if there is one that can be read."""
-        if not self.file or not self.file.exists():
-            return
-        try:
-            state = torch.load(self.file, map_location="cpu", weights_only=True)
-        except Exception:  # damaged on disk: torch has no one kind of error for it
-            return
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-        self.history |= state["history"]
-        self.shuffle.set_state(state["random"]["shuffle"])
-        torch.set_rng_state(state["random"]["cpu"])
-        if "cuda" in state["random"] and torch.cuda.is_initialized():
-            torch.cuda.set_rng_state(state["random"]["cuda"])
-        self.seconds = state["seconds"]

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from phutils.archive import stem, unpack
 from phutils.download import ZENODO, download, record_files
-from phutils.readers import number, read_extxyz, read_records
+from phutils.formats import read_extxyz
+from phutils.readers import number, read_records
 from phutils.store import FORMAT, cached_store
 
 RECORD = 7905585

@@ -4,13 +4,13 @@ import nbformat
 import pytest
 from small_project import make_notebook
 
-from phutils import book, pipeline
+from phutils import book, keys, pipeline
 from phutils.profiles import BuildError
 
 
 @pytest.fixture
 def executed(project):
-    pipeline.run_notebook("01_good", pipeline.executed_path("01_good", project), root=project)
+    pipeline.run_notebook("01_good", keys.executed_path("01_good", project), root=project)
     return project
 
 
@@ -50,7 +50,7 @@ def test_a_warning_fails_the_build(executed):
 
 
 def test_a_notebook_with_an_error_fails_the_build(executed):
-    path = pipeline.executed_path("01_good", executed)
+    path = keys.executed_path("01_good", executed)
     notebook = nbformat.read(path, as_version=4)
     error = nbformat.v4.new_output("error", ename="KeyError", evalue="x", traceback=[])
     notebook.cells[-1].outputs.append(error)

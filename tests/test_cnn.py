@@ -4,6 +4,7 @@ import torch
 from scipy.sparse import csr_array
 
 from phutils import artifacts, cnn, networks
+from phutils.checkpoints import Checkpoint
 from phutils.cnn import PAPER, HistogramNetwork
 from phutils.histograms import READINGS, Standardise
 
@@ -219,7 +220,7 @@ def test_resumes_from_a_checkpoint(found, tmp_path, monkeypatch):
     monkeypatch.setattr(
         networks.train, "__kwdefaults__", {**networks.train.__kwdefaults__, "save_every": 0}
     )
-    save = networks._State.save
+    save = Checkpoint.save
 
     def save_and_stop(self, seconds):
         save(self, seconds)
@@ -227,7 +228,7 @@ def test_resumes_from_a_checkpoint(found, tmp_path, monkeypatch):
 
     for _ in range(SMALL["epochs"] - 1):  # killed after every epoch but the last
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(networks._State, "save", save_and_stop)
+            patch.setattr(Checkpoint, "save", save_and_stop)
             fit(checkpoints=tmp_path)
         assert len(list(tmp_path.iterdir())) == 1
     resumed = fit(checkpoints=tmp_path)

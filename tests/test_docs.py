@@ -13,7 +13,7 @@ import pytest
 import yaml
 from sklearn.preprocessing import StandardScaler
 
-from phutils import book, readers
+from phutils import book, formats, readers
 from phutils.artifacts import ROOT
 from phutils.dataset import load
 
@@ -66,7 +66,7 @@ def extension():
 
 
 def test_extension_leaves_out_what_says_nothing(extension):
-    fields = vars(readers.Frame)
+    fields = vars(formats.Frame)
     assert extension.skip_member(None, "class", "cell", fields["cell"], False, None) is True
     request = "set_transform_request"
     method = getattr(StandardScaler, request)

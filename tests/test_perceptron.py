@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from phutils import artifacts, networks, perceptron
+from phutils.checkpoints import Checkpoint
 from phutils.perceptron import PAPER, AtomPerceptron
 
 SMALL = PAPER | {"hidden": (8, 6), "epochs": 30, "learning_rate": 0.01, "batch_size": 8}
@@ -248,7 +249,7 @@ def test_resumes_from_a_checkpoint(found, tmp_path, monkeypatch):
     monkeypatch.setattr(
         networks.train, "__kwdefaults__", {**networks.train.__kwdefaults__, "save_every": 0}
     )
-    save, checkpoints = networks._State.save, tmp_path / "checkpoints"
+    save, checkpoints = Checkpoint.save, tmp_path / "checkpoints"
 
     def save_and_stop(self, seconds):
         save(self, seconds)
@@ -256,11 +257,11 @@ def test_resumes_from_a_checkpoint(found, tmp_path, monkeypatch):
 
     for _ in range(3):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(networks._State, "save", save_and_stop)
+            patch.setattr(Checkpoint, "save", save_and_stop)
             fit(features=features, checkpoints=checkpoints)
         assert len(list(checkpoints.iterdir())) == 1
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # other content
-        patch.setattr(networks._State, "save", save_and_stop)
+        patch.setattr(Checkpoint, "save", save_and_stop)
         other = on_disk(tmp_path / "other.npy", FEATURES[::-1])
         fit(features=other, checkpoints=checkpoints)
     assert len(list(checkpoints.iterdir())) == 2

@@ -10,13 +10,13 @@ import pytest
 from filelock import FileLock
 from small_project import make_notebook
 
-from phutils import dataset, pipeline
+from phutils import keys, pipeline
 from phutils.artifacts import ROOT
 from phutils.profiles import BuildError, cell_source, declared_parameters, read_notebook
 
 
 def run(project, name, **options):
-    target = pipeline.executed_path(name, project)
+    target = keys.executed_path(name, project)
     pipeline.run_notebook(name, target, root=project, **options)
     return nbformat.read(target, as_version=4)
 
@@ -35,86 +35,51 @@ def test_good_notebook_is_executed_with_profile_and_overrides(project, capsys):
 
 
 def test_up_to_date_until_an_input_changes(project):
-    assert not pipeline.is_current("01_good", root=project)
+    assert not keys.is_current("01_good", root=project)
     run(project, "01_good")
-    assert pipeline.is_current("01_good", root=project)
-    assert not pipeline.is_current("01_good", profile="quick", root=project)
+    assert keys.is_current("01_good", root=project)
+    assert not keys.is_current("01_good", profile="quick", root=project)
     source = project / "notebooks" / "01_good.ipynb"
     text = source.read_text()
     source.write_text(text.replace("print(profile", "print(1, profile"))
-    assert not pipeline.is_current("01_good", root=project)
+    assert not keys.is_current("01_good", root=project)
     source.write_text(text)
-    assert pipeline.is_current("01_good", root=project)
+    assert keys.is_current("01_good", root=project)
     (project / "data" / "SHA256SUMS").write_text("other data")
-    assert not pipeline.is_current("01_good", root=project)
+    assert not keys.is_current("01_good", root=project)
 
 
 def test_a_run_with_other_parameters_is_not_taken_for_the_books(project):
     run(project, "01_good", parameters={"n": 5})
-    assert not pipeline.is_current("01_good", root=project)
-
-
-def test_key_follows_the_modules_a_notebook_imports(project, monkeypatch):
-    path = project / "notebooks" / "02_uses.ipynb"
-    make_notebook(path, "n: int = 1", "from phutils import scores\nscores.PAPER_RMSE")
-    other = project / "scores.py"
-    other.write_text("changed = 1\n")
-    before = (
-        pipeline.notebook_key("02_uses", root=project),
-        pipeline.notebook_key("01_good", root=project),
-    )
-    found = pipeline.package_files
-
-    def with_change(modules):
-        return [other if p.name == "scores.py" else p for p in found(modules)]
-
-    monkeypatch.setattr(pipeline, "package_files", with_change)
-    assert pipeline.notebook_key("02_uses", root=project) != before[0]
-    assert pipeline.notebook_key("01_good", root=project) == before[1]
+    assert not keys.is_current("01_good", root=project)
 
 
 def with_labels(project):
     path = project / "notebooks" / "02_labels.ipynb"
     make_notebook(path, 'labels: str = "nep89"\nprofile: str = "x"', "print(labels)")
-    return pipeline.executed_path("02_labels", project)
+    return keys.executed_path("02_labels", project)
 
 
 def test_labels_reach_the_notebooks_that_have_them_and_their_keys(project):
     with_labels(project)
     make_notebook(project / "notebooks" / "03_on.ipynb", "n: int = 1", "n", after=["02_labels"])
     assert texts(run(project, "02_labels", labels="gfn1")) == ["gfn1"]
-    assert pipeline.is_current("02_labels", root=project, labels="gfn1")
-    assert not pipeline.is_current("02_labels", root=project)
+    assert keys.is_current("02_labels", root=project, labels="gfn1")
+    assert not keys.is_current("02_labels", root=project)
     assert texts(run(project, "02_labels")) == ["nep89"]
-    assert pipeline.is_current("02_labels", root=project)
-    key = pipeline.notebook_key
+    assert keys.is_current("02_labels", root=project)
+    key = keys.notebook_key
     names = "01_good", "02_labels", "03_on"
     usual, other = ({n: key(n, root=project, labels=k) for n in names} for k in ("nep89", "gfn1"))
     assert usual["01_good"] == other["01_good"]  # it has no such parameter: it is not run again
     assert usual["02_labels"] != other["02_labels"] and usual["03_on"] != other["03_on"]
     run(project, "01_good", labels="gfn1")
-    assert pipeline.is_current("01_good", root=project)
+    assert keys.is_current("01_good", root=project)
     sums = project / "data" / "labels" / "SHA256SUMS"
     sums.parent.mkdir(parents=True)
     sums.write_text("more labels")
     assert key("02_labels", root=project) == usual["02_labels"]
     assert key("02_labels", root=project, labels="gfn1") != other["02_labels"]
-
-
-def test_labels_that_a_dataset_lacks_are_refused(tmp_path, capsys):
-    assert list(pipeline.LABELS) == ["nep89", *dataset.LABELS]
-    pipeline.check_labels("embedded", "gfn1")
-    for name in ("embedded", "zenodo", str(tmp_path)):
-        pipeline.check_labels(name, "nep89", tmp_path)
-        with pytest.raises(BuildError, match="has no labels 'gfn1'"):
-            pipeline.check_labels(name, "gfn1", tmp_path)
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "SHA256SUMS").write_text("0123  gfn1/1.5_run1.npy\n")
-    pipeline.check_labels(str(tmp_path), "gfn1")
-    with pytest.raises(BuildError, match="has no labels 'lda'"):
-        pipeline.check_labels(str(tmp_path), "lda")
-    assert pipeline.main(["book", "--labels", "dft"]) == 1
-    assert "unknown labels 'dft'" in capsys.readouterr().err
 
 
 def chapters_with_labels():
@@ -130,26 +95,6 @@ def test_results_of_other_labels_have_names_of_their_own(path):
     calls = [n for n in calls if "publish" in ast.unparse(n.func).replace("published", "")]
     assert calls
     assert [ast.unparse(n) for n in calls if isinstance(n.args[2], ast.Constant)] == []
-
-
-def test_key_follows_the_files_a_notebook_reads(project):
-    path = project / "notebooks" / "02_reads.ipynb"
-    make_notebook(path, "n: int = 1", reads=["benchmarks/*.json"])
-    result = project / "benchmarks" / "speed.json"
-    result.parent.mkdir()
-    keys = [pipeline.notebook_key("02_reads", root=project)]
-    for text in ("1", "2"):
-        result.write_text(text)
-        keys.append(pipeline.notebook_key("02_reads", root=project))
-    assert len(set(keys)) == 3
-
-
-def test_key_follows_the_chapters_a_notebook_builds_on(project):
-    make_notebook(project / "notebooks" / "02_later.ipynb", "n: int = 1", after=["01_good"])
-    before = pipeline.notebook_key("02_later", root=project)
-    source = project / "notebooks" / "01_good.ipynb"
-    source.write_text(source.read_text().replace("0.5", "0.6"))
-    assert pipeline.notebook_key("02_later", root=project) != before
 
 
 @pytest.mark.parametrize(
@@ -175,9 +120,9 @@ def test_failure_names_notebook_and_cell_and_keeps_the_old_result(project, cell,
     )
     with pytest.raises(BuildError, match=message):
         run(project, "02_bad")
-    old = nbformat.read(pipeline.executed_path("02_bad", project), as_version=4)
+    old = nbformat.read(keys.executed_path("02_bad", project), as_version=4)
     assert texts(old) == ["good"]
-    assert not pipeline.is_current("02_bad", root=project)
+    assert not keys.is_current("02_bad", root=project)
     assert (project / "_build" / "failed" / "02_bad.ipynb").exists()
 
 
@@ -220,7 +165,7 @@ def test_killed_run_leaves_the_old_result_and_the_next_one_completes(project):
         f"pathlib.Path({str(marker)!r}).touch()\ntime.sleep(15 if fresh else 0)",
         "print('done')",
     )
-    target = pipeline.executed_path("02_slow", project)
+    target = keys.executed_path("02_slow", project)
     call = f"pipeline.run_notebook('02_slow', {str(target)!r}, root={str(project)!r})"
     script = f"from phutils import pipeline; {call}"
     process = subprocess.Popen([sys.executable, "-c", script])
@@ -229,7 +174,7 @@ def test_killed_run_leaves_the_old_result_and_the_next_one_completes(project):
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert not target.exists() and not pipeline.is_current("02_slow", root=project)
+    assert not target.exists() and not keys.is_current("02_slow", root=project)
     assert texts(run(project, "02_slow")) == ["done"]
 
 
@@ -238,6 +183,7 @@ def test_killed_run_leaves_the_old_result_and_the_next_one_completes(project):
     [
         (["book", "--dataset", "no/such/file.xyz"], "dataset 'no/such/file.xyz' not found"),
         (["book", "--profile", "fast"], "unknown profile 'fast'"),
+        (["book", "--labels", "dft"], "unknown labels 'dft'"),
         (["notebook", "99_none"], "unknown notebook '99_none'"),
         (["notebook", "03_ridge", "-p", "alhpa", "20"], "03_ridge has no parameter 'alhpa'"),
         (["notebook", "03_ridge", "-p", "alpha", "high"], "parameter alpha = 'high' should be of"),
@@ -302,18 +248,6 @@ def test_one_build_at_a_time(capsys, monkeypatch, tmp_path):
     assert "another build is running" in capsys.readouterr().err
 
 
-def test_dataset_key_follows_a_users_file(tmp_path):
-    path = tmp_path / "x.xyz"
-    path.write_text("1")
-    before = pipeline.dataset_key(str(path))
-    assert pipeline.dataset_key(str(path)) == before
-    path.write_text("22")
-    assert pipeline.dataset_key(str(path)) != before
-    one = pipeline.dataset_key(str(tmp_path))
-    (tmp_path / "y.xyz").write_text("3")
-    assert pipeline.dataset_key(str(tmp_path)) != one
-
-
 def test_a_skipped_chapter_is_a_page_with_its_reason(project, monkeypatch):
     path = project / "notebooks" / "02_skips.ipynb"
     code = "from phutils.page import skip\nif n == 1:\n    skip('It needs two; there is one.')"
@@ -327,5 +261,5 @@ def test_a_skipped_chapter_is_a_page_with_its_reason(project, monkeypatch):
         "This chapter is skipped. It needs two; there is one.",
         "```",
     ]
-    assert pipeline.is_current("02_skips", root=project)
+    assert keys.is_current("02_skips", root=project)
     assert texts(run(project, "02_skips", parameters={"n": 2})) == ["ran\n2"]

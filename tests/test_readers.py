@@ -1,15 +1,13 @@
 import pickle
-import time
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
-from fake_zenodo import xyz_frame
+from ase.io import write
 
-from phutils import readers
+from phutils import formats, readers
 
 CUBE = Atoms(
     "C8",
@@ -38,36 +36,6 @@ def xyz(tmp_path):
         return tmp_path / name
 
     return save
-
-
-def test_both_readers_give_the_same_frames(xyz, tmp_path):
-    frames = [frame(-60 - k, seed=k, density=0.9, process=f"s {k}", run=k) for k in range(3)]
-    frames.append(frame(-99.5, bulk("SiC", "zincblende", a=4.36, cubic=True), note="a=b c"))
-    path = xyz(frames)
-    path.write_text(path.read_text() + "\n\n")  # a tail of empty lines is no frame
-    assert readers.is_extxyz(path)
-    fast, ase = list(readers.read_extxyz(path)), list(readers.read_ase(path))
-    assert len(fast) == len(ase) == 4
-    for one, other in zip(fast, ase, strict=True):
-        np.testing.assert_array_equal(one.numbers, other.numbers)
-        np.testing.assert_array_equal(one.positions, other.positions)
-        np.testing.assert_array_equal(one.cell, other.cell)
-        assert one.pbc == other.pbc == (True,) * 3
-        for key in ("energy", "density", "run"):
-            assert float(one.info.get(key, 0)) == float(other.info.get(key, 0))
-        assert one.info.get("process") == other.info.get("process")
-
-
-def test_columns_in_any_order(tmp_path):
-    path = tmp_path / "odd.xyz"
-    head = '2\nenergy = -3.5 flag Properties=tag:I:1:pos:R:3:forces:R:3:species:S:1 pbc="T T T" '
-    rows = "7 0.5 1.0 1.5 9 9 9 Si\n8 2.5 2.0 1e-1 9 9 9 C\n"
-    path.write_text(head + "Lattice='4 0 0 0 5 0 0 0 6'\n" + rows)
-    (only,) = readers.read_extxyz(path)
-    assert only.numbers.tolist() == [14, 6]
-    assert only.positions.tolist() == [[0.5, 1.0, 1.5], [2.5, 2.0, 0.1]]
-    assert only.cell.diagonal().tolist() == [4, 5, 6]
-    assert readers.read_records(path)[2]["energy"] == [-3.5]
 
 
 def test_records_of_mixed_sizes_and_elements(xyz):
@@ -103,7 +71,7 @@ def test_other_formats_of_ase(tmp_path, ending):
     frames = [frame(-60 - k, seed=k) for k in range(3)]
     path = tmp_path / f"some.{ending}"
     write(path, frames)
-    assert not readers.is_extxyz(path)
+    assert not formats.is_extxyz(path)
     records = readers.read_records(path)[8]
     assert records["energy"].tolist() == [-60, -61, -62]
     np.testing.assert_allclose(records["positions"][2], frames[2].positions, atol=1e-7)
@@ -148,7 +116,7 @@ def test_forces_belong_to_the_energy(tmp_path):
         np.testing.assert_allclose(found[0], expected, atol=1e-6, err_msg=f"{name} {key}")
     records = readers.read_records(tmp_path / "two.xyz", "ml_energy")[8]
     assert "forces" not in records.dtype.names  # those of another calculation
-    (other,) = readers.read_ase(tmp_path / "two.xyz")
+    (other,) = formats.read_ase(tmp_path / "two.xyz")
     np.testing.assert_allclose(other.arrays["forces"], ours, atol=1e-6)
     np.testing.assert_allclose(other.arrays["dft_forces"], theirs, atol=1e-6)
 
@@ -333,20 +301,3 @@ def test_pickles_are_never_loaded(tmp_path, name):
     (tmp_path / name).write_bytes(pickle.dumps(_Bomb()))
     with pytest.raises(ValueError, match="ASE cannot read it"):
         readers.read_records(tmp_path / name)
-
-
-def test_the_fast_reader_is_fast(tmp_path):
-    rng = np.random.default_rng(0)
-    text = [xyz_frame(216, 2.4, "quench2", -1900 - k, rng) for k in range(200)]
-    path = tmp_path / "some.xyz"
-    path.write_text("".join(text))
-
-    def best(function):
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            assert sum(1 for _ in function(path)) == 200
-            times.append(time.process_time() - start)
-        return min(times)
-
-    assert best(readers.read_extxyz) < 0.6 * best(lambda path: read(path, index=":"))

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from phutils.pipeline import LABELS
+from phutils.keys import LABELS
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
