@@ -236,3 +236,29 @@ def _check(neighbours, structures, forces, frames, settings):
             raise ValueError(f"frame {i} has no forces: choose among `structures.with_forces`")
         for atom in np.flatnonzero(bad)[:1]:
             raise ValueError(f"force on atom {atom} of frame {i} is {own[atom].tolist()} eV/Å")
+
+
+def verdict(errors, names):
+    """What forces change beside energies alone, in one sentence.
+
+    Parameters
+    ----------
+    errors : dict
+        {(model, kind of split): [(energy RMSE in meV/atom, force RMSE in meV/Å), ...]}
+    names : sequence of str
+        The model trained on energies alone, and the one trained on forces as well.
+
+    Returns
+    -------
+    str
+        Empty without errors. Of several kinds of split the last one counts.
+    """
+    if not errors:
+        return ""
+    *_, kind = (kind for _, kind in errors)
+    without, together = (np.mean(errors[name, kind], axis=0) for name in names)
+    return (
+        f"With forces ({kind}), the error of the forces is {together[1]:.0f} meV/Å in place of "
+        f"{without[1]:.0f}, that of the energy {together[0]:.0f} meV/atom in place of "
+        f"{without[0]:.0f}."
+    )

@@ -172,26 +172,6 @@ def of_networks(folder, profile, structures, splits, suffix, chosen=None):
     return found
 
 
-def restricted(splits, chosen):
-    """Splits of all frames as splits of the chosen ones alone.
-
-    Parameters
-    ----------
-    splits : dict
-        ``{kind: [(train, test), ...]}``, indices of all frames.
-    chosen : ndarray of int, ascending
-
-    Returns
-    -------
-    dict
-        The same with indices into `chosen`.
-    """
-    return {
-        kind: [tuple(np.flatnonzero(np.isin(chosen, side)) for side in pair) for pair in pairs]
-        for kind, pairs in splits.items()
-    }
-
-
 def table(found, labels):
     """Errors as lists of text, the header first; a model without errors of some labels has dashes.
 

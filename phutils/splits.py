@@ -243,6 +243,26 @@ def _sides(structures, test, apart):
     return np.flatnonzero(train), np.flatnonzero(test)
 
 
+def restricted(splits, chosen):
+    """Splits of all frames as splits of the chosen ones alone.
+
+    Parameters
+    ----------
+    splits : dict
+        ``{kind: [(train, test), ...]}``, indices of all frames.
+    chosen : ndarray of int, ascending
+
+    Returns
+    -------
+    dict
+        The same with indices into `chosen`.
+    """
+    return {
+        kind: [tuple(np.flatnonzero(np.isin(chosen, side)) for side in pair) for pair in pairs]
+        for kind, pairs in splits.items()
+    }
+
+
 def hot_and_cold(structures):
     """Masks of the liquid and of the quenched frames, or of high and low energy where unknown.
 

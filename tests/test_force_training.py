@@ -155,3 +155,16 @@ def spoilt(frame, atom, value):
 def test_bad_input(near, changed, message):
     with pytest.raises(ValueError, match=message):
         fit(near, **changed)
+
+
+def test_verdict_is_of_the_last_kind_of_split():
+    errors = {
+        ("energies", "random"): [(70.0, 3000.0)],
+        ("both", "random"): [(60.0, 2000.0)],
+        ("energies", "by trajectory"): [(80.0, 4000.0), (90.0, 4200.0)],
+        ("both", "by trajectory"): [(100.0, 2500.0), (110.0, 2500.0)],
+    }
+    text = force_training.verdict(errors, ("energies", "both"))
+    assert "(by trajectory), the error of the forces is 2500 meV/Å in place of 4100" in text
+    assert text.endswith("that of the energy 105 meV/atom in place of 85.")
+    assert force_training.verdict({}, ("energies", "both")) == ""

@@ -60,12 +60,6 @@ def test_models_are_scored_on_the_same_splits_with_both_labels():
     assert (shuffled[LOCAL, "A", "random"] > 500).all()
 
 
-def test_splits_of_all_frames_are_those_of_the_chosen():
-    splits = {"random": [(np.array([0, 1, 4, 6]), np.array([2, 3, 5]))]}
-    ((train, test),) = label_sets.restricted(splits, np.array([0, 2, 4, 5]))["random"]
-    assert train.tolist() == [0, 2] and test.tolist() == [1, 3]
-
-
 def test_networks_are_taken_from_chapters_that_ran_on_these_frames(both, tmp_path):
     _, other, _ = both
     n = len(other)

@@ -11,6 +11,7 @@ from phutils.splits import (
     named_splits,
     published_split,
     random_split,
+    restricted,
     split_by,
 )
 
@@ -235,3 +236,9 @@ def test_hot_and_cold_follow_the_stages_or_else_the_energy():
     hot, cold = hot_and_cold(unknown).values()
     assert hot.tolist() == [False, False, False, True]
     assert cold.tolist() == [True, False, False, False]
+
+
+def test_splits_of_all_frames_are_those_of_the_chosen():
+    named = {"random": [(np.array([0, 1, 4, 6]), np.array([2, 3, 5]))]}
+    ((train, test),) = restricted(named, np.array([0, 2, 4, 5]))["random"]
+    assert train.tolist() == [0, 2] and test.tolist() == [1, 3]
