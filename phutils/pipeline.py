@@ -240,6 +240,12 @@ def notebook_command(options):
     _say(f"{target}\n{target.with_suffix('.html')}")
 
 
+def a_dataset(text):
+    """A dataset as notebooks are given it: a path in full, since they run in their own folder."""
+    path = Path(text).expanduser()
+    return str(path.resolve()) if text not in ("embedded", "zenodo") and path.exists() else text
+
+
 def main(arguments=None):
     """Entry point of ``python -m phutils.pipeline``."""
     parser = argparse.ArgumentParser(
@@ -251,7 +257,9 @@ def main(arguments=None):
         command.set_defaults(function=function)
         usual = "default" if name == "book" else None  # a notebook asks whether one was named
         command.add_argument("--profile", default=usual, help="quick, default or paper")
-        command.add_argument("--dataset", default="embedded", help="embedded, zenodo or a path")
+        command.add_argument(
+            "--dataset", type=a_dataset, default="embedded", help="embedded, zenodo or a path"
+        )
         if name == "book":
             command.add_argument("-n", "--jobs", type=int, default=2, help="notebooks at a time")
             command.add_argument("--labels", default=USUAL, help=" or ".join(LABELS))

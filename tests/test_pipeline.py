@@ -248,6 +248,17 @@ def test_one_build_at_a_time(capsys, monkeypatch, tmp_path):
     assert "another build is running" in capsys.readouterr().err
 
 
+def test_a_path_is_given_in_full(tmp_path, monkeypatch):
+    (tmp_path / "own.xyz").touch()
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.a_dataset("own.xyz") == str(tmp_path / "own.xyz")
+    assert [pipeline.a_dataset(name) for name in ("embedded", "zenodo", "no/such/file.xyz")] == [
+        "embedded",
+        "zenodo",
+        "no/such/file.xyz",
+    ]
+
+
 def test_a_skipped_chapter_is_a_page_with_its_reason(project, monkeypatch):
     path = project / "notebooks" / "02_skips.ipynb"
     code = "from phutils.page import skip\nif n == 1:\n    skip('It needs two; there is one.')"
